@@ -1,0 +1,1 @@
+"""Evidence -> Finding: what an attacker can tell."""

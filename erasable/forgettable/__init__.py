@@ -1,0 +1,1 @@
+"""Models designed to forget, one method per file."""

@@ -1,0 +1,1 @@
+"""Evidence -> Finding: how far a model is from the oracles."""

@@ -1,0 +1,1 @@
+"""Reference encoders, one per file: (batch, *shape) -> (batch, width), batch-independent."""

@@ -1,0 +1,26 @@
+"""A small convolutional encoder with batch-independent normalisation."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class ConvNet(nn.Module):
+    """(batch, channels, height, width) -> (batch, width): conv-GroupNorm-ReLU blocks, each after the first with stride 2.
+
+    `widths` are the blocks' channels; the last is the width of the features, which are averaged over positions.
+    """
+
+    def __init__(self, shape: Sequence[int], *, widths: Sequence[int] = (32, 64, 128), groups: int = 8) -> None:
+        super().__init__()
+        self.width = widths[-1]
+        layers: list[nn.Module] = []
+        inside = shape[0]
+        for i, outside in enumerate(widths):
+            conv = nn.Conv2d(inside, outside, 3, stride=2 if i else 1, padding=1, bias=False)
+            layers += [conv, nn.GroupNorm(groups, outside), nn.ReLU()]
+            inside = outside
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]

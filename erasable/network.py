@@ -1,0 +1,72 @@
+"""The ordinary network: a Method without a memory, the one that unlearners change and that others are compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from erasable._plumbing.architecture import build_encoder
+from erasable.dataset import Dataset
+from erasable.memory import Memory
+from erasable.population import train_members
+from erasable.receipt import Exposure
+from erasable.task import LogitTask, Task
+from erasable.train import Progress, Recipe, Supervised
+
+
+class Classifier(nn.Module):
+    """An encoder with a linear head: (batch, *shape) -> (batch, classes) logits."""
+
+    def __init__(self, encoder: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(int(encoder.width), classes)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x))  # type: ignore[no-any-return]
+
+
+class NetworkModel(nn.Module):
+    """A trained network with its exposure. No memory: only an unlearner can make it forget."""
+
+    memory: Memory | None = None
+
+    def __init__(self, method: "Network", task: Task, exposure: Exposure, network: nn.Module) -> None:
+        super().__init__()
+        self.method, self.task, self.exposure = method, task, exposure
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.network(*inputs)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Train `network` (see `_plumbing/architecture.py`) by the task's own losses."""
+
+    network: str = "convnet"
+    recipe: Recipe = field(default_factory=Recipe)
+    sequential: bool = False
+    needs_data: ClassVar[bool] = False
+
+    def build(self, task: Task) -> nn.Module:
+        """A fresh network for the task; classification gets a linear head, other tasks bring a complete network."""
+        shape: tuple[int, ...] = task.shape  # type: ignore[attr-defined]
+        encoder = build_encoder(self.network, shape)
+        return Classifier(encoder, task.classes) if isinstance(task, LogitTask) else encoder
+
+    def train(
+        self, data: Dataset, task: Task, *, seeds: Sequence[int], progress: Progress | None = None
+    ) -> list[NetworkModel]:
+        trained = train_members(Supervised(lambda: self.build(task), task), data, self.recipe, seeds=seeds,
+                                sequential=self.sequential, progress=progress)  # fmt: skip
+        exposure = Exposure({"network": frozenset(data.ids)})
+        return [NetworkModel(self, task, exposure, network) for network, _ in trained]
+
+    def restore(
+        self, task: Task, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure
+    ) -> NetworkModel:
+        model = NetworkModel(self, task, exposure, self.build(task))
+        model.load_state_dict(weights)
+        return model.eval().requires_grad_(False)

@@ -1,0 +1,93 @@
+"""What one erasure did, and what it guarantees.
+
+A guarantee is computed from **exposure**: for each part of a trained model, which samples that part was fitted on.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Level = Literal["exact", "certified", "revoked", "empirical"]
+Erasure = Literal["L1", "L2", "L3"]
+
+LEVELS: Mapping[Level, str] = {
+    "exact": "no remaining part of the model was fitted on the erased samples",
+    "certified": "the remaining exposure went through a differentially private training",
+    "revoked": "the memory of the samples is gone, but a part that was fitted on them is unchanged",
+    "empirical": "the weights were changed after the fact; only an audit can say what is left",
+}
+ERASURES: Mapping[Erasure, str] = {
+    "L1": "not retrievable from the model",
+    "L2": "a search for the raw bytes in every file of the run folder found nothing",
+    "L3": "backups have expired or their erasure was attested",
+}
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Which samples each part of a model was fitted on. A part that memory deletion removes is not listed."""
+
+    parts: Mapping[str, frozenset[str]]
+
+    def of(self, ids: Iterable[str]) -> dict[str, int]:
+        """How many of `ids` each part was fitted on; parts that saw none are left out."""
+        asked = frozenset(ids)
+        seen = {part: len(asked & fitted) for part, fitted in self.parts.items()}
+        return {part: count for part, count in seen.items() if count}
+
+    def level(self, ids: Iterable[str]) -> tuple[Level, str]:
+        """The guarantee that deleting `ids` from memory gives, and why."""
+        asked = frozenset(ids)
+        seen = self.of(asked)
+        if not seen:
+            parts = ", ".join(sorted(self.parts)) or "memory"
+            return "exact", f"every part that stays ({parts}) was fitted without these samples"
+        told = "; ".join(f"{part} was fitted on {count} of {len(asked)} erased samples" for part, count in seen.items())
+        return "revoked", f"{told}, and is unchanged. What it remembers is measured by an audit, not promised"
+
+    def without(self, ids: Iterable[str], parts: Iterable[str]) -> "Exposure":
+        """The exposure after `parts` were fitted again without `ids`."""
+        gone, again = frozenset(ids), set(parts)
+        return Exposure({part: fitted - gone if part in again else fitted for part, fitted in self.parts.items()})
+
+
+class Receipt(BaseModel):
+    """The record of one erasure. Holds digests and counts of ids, never contents."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    case: str
+    received: str
+    completed: str
+    method: str
+    samples: int
+    ids_digest: str
+    level: Level
+    why: str
+    exposure: dict[str, int]
+    erasure: Erasure = "L1"
+    not_reached: tuple[str, ...] = (
+        "the data set that the model was trained from",
+        "backups and copies of the run folder",
+        "swap space, file-system snapshots and cells that a solid-state disk has remapped",
+    )
+    memory_before: str
+    memory_after: str
+    weights_before: str
+    weights_after: str
+    seconds: float
+    audited: str | None = None
+    erasable_version: str
+
+    def sentence(self) -> str:
+        """The receipt in words."""
+        return (f"{self.samples} samples erased in {1000 * self.seconds:.1f} ms. Guarantee: {self.level.upper()} "
+                f"({LEVELS[self.level]}): {self.why}. Erasure level {self.erasure}: {ERASURES[self.erasure]}.")  # fmt: skip
+
+
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """SHA-256 of a set of ids, whatever their order."""
+    return hashlib.sha256("\x1f".join(sorted(ids)).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""(model, task, data) -> Evidence: one number per sample."""

@@ -1,0 +1,1 @@
+"""Model -> model: what an adversary or an operator does next."""

@@ -1,0 +1,219 @@
+"""The one training loop: k networks of one architecture, as one.
+
+Every network in Erasable, alone or in a population, a classifier or a model designed to forget, is trained by `fit`.
+What differs is an `Objective`. With several seeds the forward pass is vectorised over members with `torch.func.vmap`;
+their losses are summed, and since no member's loss depends on another's weights, one backward pass gives every member
+its own gradient. The optimiser works element by element, so it never learns that its tensors are stacked.
+
+Member i sees the same initial weights, data order and augmentation as the model trained alone with seed i.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from erasable._plumbing.seeds import generator, seeded
+from erasable.dataset import Dataset
+from erasable.errors import BatchStatistics, SettingsError
+from erasable.task import Batch, Forward, Task
+
+Progress = Callable[[int, int], None]  # (steps done, steps in all)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How long and how fast. The learning rate warms up linearly, then follows a cosine to zero."""
+
+    epochs: int = 20
+    batch: int = 64
+    lr: float = 0.1
+    momentum: float = 0.9  # beta_1 for AdamW
+    weight_decay: float = 5e-4
+    warmup: float = 0.1  # share of all steps
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or self.lr <= 0:
+            raise SettingsError(f"epochs={self.epochs}, batch={self.batch}, lr={self.lr}",
+                                expected="positive values", do="correct the recipe")  # fmt: skip
+
+    def factor(self, step: int, steps: int) -> float:
+        """The learning rate at `step` of `steps`, as a share of `lr`."""
+        warm = max(1, round(self.warmup * steps))
+        return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+    def optimiser(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.momentum, 0.999),
+                                     weight_decay=self.weight_decay, fused=True)  # fmt: skip
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum,
+                               weight_decay=self.weight_decay, fused=True)  # fmt: skip
+
+
+class Objective(Protocol):
+    """What is minimised. Tensors of `batch` have the axes (members, batch, ...); `loss` sees one member's."""
+
+    task: Task
+
+    def build(self) -> nn.Module:
+        """A fresh network; its initialisers draw from torch's global generator, which `fit` seeds."""
+        ...
+
+    def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> Any:
+        """State that training carries beside the weights, stacked over members (None if there is none)."""
+        ...
+
+    def batch(self, data: Dataset, rows: Tensor, uniform: Tensor, state: Any) -> Batch:
+        """The step's input: `rows` (members, batch) are positions in `data`, `uniform` (members, batch, draws)."""
+        ...
+
+    def loss(self, forward: Forward, batch: Batch) -> tuple[Tensor, Batch]:
+        """One member's mean loss, and what `after` wants to know of the pass."""
+        ...
+
+    def after(self, rows: Tensor, batch: Batch, seen: Batch, state: Any, factor: float) -> None:
+        """Update the state once gradients are there; `factor` is the learning rate's share of its peak."""
+        ...
+
+    def member(self, state: Any, i: int) -> Any:
+        """Member i's part of the final state."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """Uniform numbers per sample and step."""
+        ...
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """Plain training: the task's own losses."""
+
+    architecture: Callable[[], nn.Module]
+    task: Task
+
+    def build(self) -> nn.Module:
+        return self.architecture()
+
+    def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> None:
+        return None
+
+    @property
+    def draws(self) -> int:
+        return self.task.draws
+
+    def batch(self, data: Dataset, rows: Tensor, uniform: Tensor, state: None) -> Batch:
+        return member_batch(self.task, data, rows, uniform)
+
+    def loss(self, forward: Forward, batch: Batch) -> tuple[Tensor, Batch]:
+        return self.task.losses(forward, batch).mean(), {}
+
+    def after(self, rows: Tensor, batch: Batch, seen: Batch, state: None, factor: float) -> None:
+        return None
+
+    def member(self, state: None, i: int) -> None:
+        return None
+
+
+def member_batch(task: Task, data: Dataset, rows: Tensor, uniform: Tensor) -> Batch:
+    """The task's batch for rows (members, batch): read and augmented flat, then given its members axis."""
+    flat = task.batch(data, rows.flatten())
+    if task.draws:
+        flat = task.augment(flat, uniform[..., : task.draws].flatten(0, 1))
+    return {name: tensor.unflatten(0, rows.shape) for name, tensor in flat.items()}
+
+
+def fit(
+    objective: Objective,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    seeds: Sequence[int],
+    subsets: Tensor | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[nn.Module], Any]:
+    """Train one network per seed, all at once; returns them in eval mode, with the objective's state.
+
+    subsets  (members, n) positions in `data` that each member is trained on; all of `data` when None
+
+    Raises BatchStatistics for several seeds and a network that vectorising would change.
+    """
+    objective.task.check(data)
+    networks: list[nn.Module] = []
+    for seed in seeds:
+        with seeded(seed, "init"):
+            networks.append(objective.build().train())
+    device = next(iter(data.table.columns.values())) if data.table.columns else None
+    networks = [network.to(device.device) if isinstance(device, Tensor) else network for network in networks]
+    alone = len(networks) == 1
+    if not alone:
+        refuse_batch_statistics(networks[0])
+    base = networks[0]
+    if alone:
+        leaves = {name: parameter for name, parameter in base.named_parameters() if parameter.requires_grad}
+    else:
+        leaves = _stack([dict(network.named_parameters()) for network in networks])
+    buffers = {} if alone else _stack([dict(network.named_buffers()) for network in networks], grad=False)
+
+    def member(weights: Mapping[str, Tensor], held: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Batch]:
+        return objective.loss(lambda *args, **kw: functional_call(base, (dict(weights), dict(held)), args, kw), batch)
+
+    n = len(data) if subsets is None else subsets.shape[1]
+    size = min(recipe.batch, n)
+    per_epoch = n // size  # the last, smaller batch is left out; another epoch's order brings its samples back
+    steps = recipe.epochs * per_epoch
+    optimizer = recipe.optimiser(list(leaves.values()))
+    order, noise = [generator(s, "order") for s in seeds], [generator(s, "augment") for s in seeds]
+    state = objective.start(data, networks, seeds)
+    for step in range(steps):
+        at = step % per_epoch * size
+        if at == 0:
+            rows = torch.stack([torch.randperm(n, generator=g) for g in order])
+            rows = rows if subsets is None else subsets.gather(1, rows)
+            uniform = torch.stack([torch.rand(n, objective.draws, generator=g) for g in noise])
+        factor = recipe.factor(step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * factor
+        now = rows[:, at : at + size]
+        batch = objective.batch(data, now, uniform[:, at : at + size], state)
+        optimizer.zero_grad(set_to_none=True)
+        if alone:
+            loss, seen = objective.loss(base, {name: tensor[0] for name, tensor in batch.items()})
+            seen = {name: tensor[None] for name, tensor in seen.items()}
+        else:
+            loss, seen = vmap(member)(leaves, buffers, batch)
+        loss.sum().backward()
+        optimizer.step()
+        objective.after(now, batch, seen, state, factor)
+        if progress is not None:
+            progress(step + 1, steps)
+    if not alone:
+        with torch.no_grad():
+            for i, network in enumerate(networks):
+                for name, parameter in network.named_parameters():
+                    parameter.copy_(leaves[name][i])
+    return [network.eval().requires_grad_(False) for network in networks], state
+
+
+def refuse_batch_statistics(network: nn.Module) -> None:
+    """Raise BatchStatistics for layers whose output for a sample depends on other samples or on a hidden draw."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            raise BatchStatistics(f"layer '{name}' is a {type(layer).__name__}: its output for one sample depends on "
+                                  "the rest of the batch", expected="batch-independent normalisation",
+                                  do="use nn.GroupNorm, or train one after another with sequential=True")  # fmt: skip
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
+            raise BatchStatistics(f"layer '{name}' is a {type(layer).__name__}: it draws from a hidden generator",
+                                  expected="networks without dropout in a population",
+                                  do="set p=0, or train one after another with sequential=True")  # fmt: skip
+
+
+def _stack(members: Sequence[Mapping[str, Tensor]], *, grad: bool = True) -> dict[str, Tensor]:
+    return {
+        name: torch.stack([each[name].detach() for each in members]).requires_grad_(grad) for name in members[0]
+    }

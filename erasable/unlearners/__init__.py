@@ -1,0 +1,1 @@
+"""Post-hoc unlearning, one method per file."""
