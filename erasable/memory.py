@@ -19,7 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from erasable.errors import AlreadyForgotten, EmptyRequest, InvalidData, SettingsError, UnknownSample, nearest_names
+from erasable.errors import (
+    AlreadyForgotten,
+    CorruptRun,
+    EmptyRequest,
+    InvalidData,
+    SettingsError,
+    UnknownSample,
+    nearest_names,
+)
 
 Metric = Literal["cosine", "l2", "dot"]
 BUDGET = 1 << 24  # scores held at a time during a search: 64 MiB
@@ -62,7 +70,7 @@ class Memory:
     def __init__(self, key_width: int, value_width: int = 0, *, device: torch.device | str = "cpu") -> None:
         if key_width < 1 or value_width < 0:
             raise InvalidData(f"a memory of key width {key_width} and value width {value_width}",
-                              expected="keys of at least one number", do="pass key_width >= 1, value_width >= 0")  # fmt: skip
+                              expected="keys of at least one number", do="pass key_width >= 1")  # fmt: skip
         self.key_width, self.value_width = key_width, value_width
         self.device = torch.device(device)
         self.ids: list[str] = []
@@ -75,10 +83,10 @@ class Memory:
 
     def _allocate(self, capacity: int) -> dict[str, Tensor]:
         return {
-            "keys": torch.zeros(capacity, self.key_width, device=self.device),
-            "values": torch.zeros(capacity, self.value_width, device=self.device),
-            "labels": torch.zeros(capacity, dtype=torch.int64, device=self.device),
-            "norms": torch.zeros(capacity, device=self.device),  # Euclidean, of the keys
+            "keys": torch.empty(capacity, self.key_width, device=self.device),
+            "values": torch.empty(capacity, self.value_width, device=self.device),
+            "labels": torch.empty(capacity, dtype=torch.int64, device=self.device),
+            "norms": torch.empty(capacity, device=self.device),  # Euclidean, of the keys
         }
 
     # --- looking ---------------------------------------------------------------------------------------------------
@@ -113,7 +121,10 @@ class Memory:
         return sum(each.nbytes for each in self._columns.values()) + self._hashes.nbytes + self._hashed.nbytes
 
     def rows(self, ids: Iterable[str]) -> Tensor:
-        """Row numbers, (ids,) int64 on this device, valid until the next `remove`. Raises UnknownSample, AlreadyForgotten."""
+        """Row numbers, (ids,) int64 on this device, valid until the next `remove`.
+
+        Raises UnknownSample, AlreadyForgotten.
+        """
         return torch.from_numpy(self._find(list(ids))).to(self.device)
 
     def _find(self, ids: list[str]) -> NDArray[np.int64]:
@@ -153,19 +164,19 @@ class Memory:
         self._reserve(end)
         for name, column in given.items():
             self._columns[name][start:end].copy_(column)
-        self._columns["norms"][start:end] = torch.linalg.vector_norm(self._columns["keys"][start:end], dim=1)
-        if not all(bool(torch.isfinite(self._columns[name][start:end]).all()) for name in ("keys", "values", "norms")):
+        norms = {name: torch.linalg.vector_norm(self._columns[name][start:end], dim=1) for name in ("keys", "values")}
+        finite = torch.isfinite(norms["keys"]) & torch.isfinite(norms["values"])
+        if not bool(finite.all()):
             for column in self._columns.values():
                 column[start:end].zero_()
-            raise InvalidData(f"{len(names)} rows for the memory hold NaN, infinity or numbers too large for float32",
-                              expected="finite keys and values", do="repair the encoder or drop those samples")  # fmt: skip
+            raise InvalidData(f"row '{names[int(finite.int().argmin())]}' holds NaN, infinity or numbers above 1e19",
+                              expected="finite keys and values", do="repair the encoder or drop it")  # fmt: skip
+        self._columns["norms"][start:end] = norms["keys"]
         self.row_of.update(zip(names, range(start, end), strict=True))
         self.ids.extend(names)
         self.forgotten.difference_update(names)
 
-    def _checked(
-        self, names: list[str], keys: Any, values: Any, labels: Any, again: bool
-    ) -> dict[str, Tensor]:
+    def _checked(self, names: list[str], keys: Any, values: Any, labels: Any, again: bool) -> dict[str, Tensor]:
         n = len(names)
         _refuse_bad_names(names)
         if len(set(names)) != n or any(each in self.row_of for each in names):
@@ -201,6 +212,7 @@ class Memory:
         wider = self._allocate(capacity)
         for name, old in self._columns.items():
             wider[name][:n].copy_(old[:n])
+            wider[name][rows:].zero_()  # what lies between is written next
             old.zero_()
         hashes, hashed = np.zeros((capacity, 8), np.uint64), np.zeros(capacity, np.bool_)
         hashes[:n], hashed[:n] = self._hashes[:n], self._hashed[:n]
@@ -215,7 +227,8 @@ class Memory:
         """
         names = list(dict.fromkeys(ids))
         if not names:
-            raise EmptyRequest("no ids to remove from the memory", expected="at least one", do="name the samples you mean")
+            raise EmptyRequest("no ids to remove from the memory", expected="at least one",
+                               do="name the samples you mean")  # fmt: skip
         gone = np.sort(self._find(names))
         n, left = len(self), len(self) - len(names)
         holes, tail = gone[gone < left], gone[gone >= left]
@@ -367,7 +380,7 @@ class Memory:
 
         facts = {"key_width": self.key_width, "value_width": self.value_width, "memory_digest": self.digest()}
         with storage.building(Path(path)) as connection:
-            storage.insert_rows(connection, self.ids, *(each.cpu().numpy() for each in (self.labels, self.keys, self.values)))
+            storage.insert_rows(connection, self.ids, self.labels, self.keys, self.values)
             storage.write_state(connection, facts)
             connection.executemany("INSERT INTO forgotten VALUES (?)", ((each,) for each in sorted(self.forgotten)))
 
@@ -384,9 +397,10 @@ class Memory:
 
     @classmethod
     def restore(cls, rows: Any, facts: Any, path: Path | str, *, device: torch.device | str = "cpu") -> "Memory":
-        """The memory of stored rows (ids, labels, keys, values), checked against the stored digest. Raises CorruptRun."""
-        from erasable.errors import CorruptRun
+        """The memory of stored rows (ids, labels, keys, values), checked against the stored digest.
 
+        Raises CorruptRun.
+        """
         ids, labels, keys, values = rows
         memory = cls(facts["key_width"], facts["value_width"], device=device)
         memory.add(ids, keys, values, labels)
@@ -401,10 +415,9 @@ def _refuse_bad_names(names: list[str]) -> None:
         raise InvalidData("an id that is not a string", expected="names, never positions", do="pass str ids")
     try:
         "".join(names).encode()
-    except UnicodeEncodeError as wrong:
+    except UnicodeEncodeError as wrong:  # the id itself is not shown: it cannot be printed
         raise InvalidData(f"an id that is no valid text ({wrong.reason})", expected="Unicode text",
-                          do="rename the sample")  # fmt: skip
-        # (the id itself is not shown: it could not be printed)
+                          do="rename the sample") from wrong  # fmt: skip
 
 
 def _row_hashes(
@@ -416,7 +429,8 @@ def _row_hashes(
     out = bytearray()
     for row, (name, label) in enumerate(zip(ids, labels.tolist(), strict=True)):
         encoded = name.encode()
-        hasher = hashlib.blake2b(len(encoded).to_bytes(8, "little") + encoded + label.to_bytes(8, "little", signed=True))
+        header = len(encoded).to_bytes(8, "little") + encoded + label.to_bytes(8, "little", signed=True)
+        hasher = hashlib.blake2b(header)
         hasher.update(key_bytes[row * key : (row + 1) * key])
         hasher.update(value_bytes[row * value : (row + 1) * value])
         out += hasher.digest()
