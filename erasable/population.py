@@ -5,7 +5,7 @@ equals the model trained alone with seed i.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +53,14 @@ def train_members(
     *,
     seeds: Sequence[int],
     subsets: torch.Tensor | None = None,
+    initial: Sequence[Mapping[str, torch.Tensor]] | None = None,
     sequential: bool = False,
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[nn.Module, Any]]:
     """One (network, state) per seed; `chunk` members at a time, as many as fit into memory when None.
 
+    initial     see `train.fit`
     sequential  one after another: slower, but right for networks that cannot be vectorised (batch normalisation)
     """
     size = 1 if sequential else chunk or members_that_fit(objective, data, recipe, seeds[0])
@@ -72,7 +74,8 @@ def train_members(
                 progress(first * steps + done, chunks * steps)
 
         networks, state = fit(objective, data, recipe, seeds=seeds[i : i + size], progress=chunk_progress,
-                              subsets=None if subsets is None else subsets[i : i + size])  # fmt: skip
+                              subsets=None if subsets is None else subsets[i : i + size],
+                              initial=None if initial is None else initial[i : i + size])  # fmt: skip
         trained += [(network, objective.member(state, j)) for j, network in enumerate(networks)]
     return trained
 

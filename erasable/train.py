@@ -58,7 +58,8 @@ class Recipe:
 class Objective(Protocol):
     """What is minimised. Tensors of `batch` have the axes (members, batch, ...); `loss` sees one member's."""
 
-    task: Task
+    @property
+    def task(self) -> Task: ...
 
     def build(self) -> nn.Module:
         """A fresh network; its initialisers draw from torch's global generator, which `fit` seeds."""
@@ -125,7 +126,7 @@ def member_batch(task: Task, data: Dataset, rows: Tensor, uniform: Tensor) -> Ba
     flat = task.batch(data, rows.flatten())
     if task.draws:
         flat = task.augment(flat, uniform[..., : task.draws].flatten(0, 1))
-    return {name: tensor.unflatten(0, rows.shape) for name, tensor in flat.items()}
+    return {name: torch.unflatten(tensor, 0, rows.shape) for name, tensor in flat.items()}
 
 
 def fit(
@@ -135,11 +136,13 @@ def fit(
     *,
     seeds: Sequence[int],
     subsets: Tensor | None = None,
+    initial: Sequence[Mapping[str, Tensor]] | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[nn.Module], Any]:
     """Train one network per seed, all at once; returns them in eval mode, with the objective's state.
 
     subsets  (members, n) positions in `data` that each member is trained on; all of `data` when None
+    initial  the state dicts that members continue from; fresh weights when None
 
     Raises BatchStatistics for several seeds and a network that vectorising would change.
     """
@@ -148,12 +151,16 @@ def fit(
     for seed in seeds:
         with seeded(seed, "init"):
             networks.append(objective.build().train())
+    if initial is not None:
+        for network, weights in zip(networks, initial, strict=True):
+            network.load_state_dict(weights)
     device = next(iter(data.table.columns.values())) if data.table.columns else None
     networks = [network.to(device.device) if isinstance(device, Tensor) else network for network in networks]
     alone = len(networks) == 1
     if not alone:
         refuse_batch_statistics(networks[0])
     base = networks[0]
+    leaves: dict[str, Tensor]
     if alone:
         leaves = {name: parameter for name, parameter in base.named_parameters() if parameter.requires_grad}
     else:
@@ -187,7 +194,7 @@ def fit(
             seen = {name: tensor[None] for name, tensor in seen.items()}
         else:
             loss, seen = vmap(member)(leaves, buffers, batch)
-        loss.sum().backward()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         objective.after(now, batch, seen, state, factor)
         if progress is not None:

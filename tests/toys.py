@@ -1,0 +1,26 @@
+"""Toy data and settings that tests share: seconds on one core, and still something to learn."""
+
+import torch
+
+from erasable.dataset import Dataset
+from erasable.network import Network
+from erasable.tasks.classification import Classification
+from erasable.train import Recipe
+
+TINY = Recipe(epochs=3, batch=16, lr=0.05)
+NETWORK = Network(network="mlp width=8", recipe=TINY)
+
+
+def blobs(n: int = 60, *, classes: int = 3, seed: int = 0, owners: int | None = None) -> Dataset:
+    """Gaussian blobs in the plane, one per class; ids "blob/000". Owners take turns."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % classes
+    angle = 2 * torch.pi * labels / classes
+    x = torch.stack([angle.cos(), angle.sin()], 1) * 2 + 0.5 * torch.randn(n, 2, generator=g)
+    names = [f"person {i % owners}" for i in range(n)] if owners else None
+    return Dataset.of({"x": x, "label": labels}, [f"blob/{i:03d}" for i in range(n)], owners=names, name="blobs",
+                      facts={"inputs": "x", "classes": [f"c{i}" for i in range(classes)]})  # fmt: skip
+
+
+def blob_task(classes: int = 3) -> Classification:
+    return Classification(shape=(2,), classes=classes, low=(-4.0,), high=(4.0,), inputs="x")
