@@ -3,15 +3,15 @@
 Models in, Evidence out: a signal. Evidence in, Finding out: a metric or an attack. No function does both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from erasable.errors import Misaligned, PopulationTooSmall
+from erasable.errors import Misaligned, PopulationTooSmall, TaskMismatch
 
 Direction = Literal["lower", "higher", "match", "none"]
 
@@ -64,12 +64,15 @@ class Finding(BaseModel):
     """One judged number: never a bare float.
 
     value      in `unit`
-    interval   95 % interval for `value`, where one can be given
-    null_band  range of the same quantity between oracles (the noise floor), where there are oracles
-    direction  which way is better; "match" = the oracles' value is the goal
+    interval     95 % interval for `value`, where one can be given: how far other samples could have moved it
+    null_values  the same quantity for each oracle: its own value, or its distance to the other oracles
+    null_band    range of null_values (the noise floor), where there are oracles
+    direction    which way is better; "match" = the oracles' value is the goal
+    resolution   smallest difference that the samples can show (one sample of n); 0 for a continuous quantity
+    note         what a reader must know beside the number, such as a cap that was reached
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: str
     subject: str
@@ -78,9 +81,12 @@ class Finding(BaseModel):
     interval: tuple[float, float] | None = None
     null_mean: float | None = None
     null_band: tuple[float, float] | None = None
+    null_values: tuple[float, ...] = ()
     n: int
     models: int
     direction: Direction = "none"
+    resolution: float = 0.0
+    note: str = ""
     version: int = 1
 
     @property
@@ -89,7 +95,17 @@ class Finding(BaseModel):
         if self.null_band is None:
             return None
         low, high = self.null_band
-        return self.value <= high if self.direction == "lower" else low <= self.value <= high
+        slack = 1e-9 * max(1.0, abs(low), abs(high))  # a sum in another order is no difference
+        above, below = self.value > high + slack, self.value < low - slack
+        return not (above if self.direction == "lower" else below if self.direction == "higher" else above or below)
+
+    def beside(self, null_values: Sequence[float]) -> "Finding":
+        """The same finding with the oracles' values, their mean and their range beside it."""
+        given = [float(each) for each in null_values]
+        if not given:
+            return self
+        return self.model_copy(update={
+            "null_values": tuple(given), "null_mean": sum(given) / len(given), "null_band": band(given)})  # fmt: skip
 
 
 def band(values: Sequence[float] | Tensor) -> tuple[float, float]:
@@ -99,3 +115,66 @@ def band(values: Sequence[float] | Tensor) -> tuple[float, float]:
         return float(given.min()), float(given.max())
     low, high = torch.quantile(given, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
+
+
+def joint(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The same findings with noise bands that hold together, so that looking at many numbers raises no more alarms.
+
+    For quantity m, oracle i has the value v[m, i] and the scale s[m] is their standard deviation, at least one step of
+    `resolution`. Each oracle is held out in turn and its deviation from the mean of the others is divided by s[m]; with
+    c = the largest of all these over oracles *and* quantities, the bands are mean[m] +- c * s[m]. So every oracle is
+    inside in every quantity, and a further oracle, being exchangeable with them, leaves any of the bands about once in
+    (oracles + 1) times, whatever the distributions and however the quantities depend on each other.
+
+    For the direction "lower" only the upper side counts, for "higher" the lower one. Findings with fewer than two
+    null_values come back as they are. The idea is the maximum statistic of P. H. Westfall and S. S. Young,
+    *Resampling-Based Multiple Testing* (1993), with the oracles as the resamples.
+    """
+    scales: dict[int, tuple[float, float]] = {}
+    widest = 0.0
+    for at, finding in enumerate(findings):
+        k = len(finding.null_values)
+        if k < 2:
+            continue
+        values = torch.tensor(finding.null_values, dtype=torch.float64)
+        scale = max(float(values.std()), finding.resolution)
+        scales[at] = float(values.mean()), scale
+        if scale:
+            apart = (values - values.mean()) * k / (k - 1) / scale  # from the mean of the others
+            side = {"lower": apart, "higher": -apart}.get(finding.direction, apart.abs())
+            widest = max(widest, float(side.max()))
+    return tuple(
+        finding if at not in scales else finding.model_copy(update={
+            "null_band": (scales[at][0] - widest * scales[at][1], scales[at][0] + widest * scales[at][1])})
+        for at, finding in enumerate(findings)
+    )  # fmt: skip
+
+
+def binomial_interval(successes: float, n: int) -> tuple[float, float]:
+    """Exact 95 % interval for a share, by C. J. Clopper and E. S. Pearson (Biometrika 26, 1934).
+
+    `successes` may be a fraction, the mean over several models of their counts; the interval is then on the safe side.
+    """
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(successes, n - successes + 1, 0.025)) if successes > 0 else 0.0
+    high = float(betaincinv(successes + 1, n - successes, 0.975)) if successes < n else 1.0
+    return low, high
+
+
+def exposed(models: Iterable[Any], ids: Sequence[str]) -> Tensor:
+    """(models, samples) bool: was any part of the model fitted on the sample, or does its memory still hold it?
+
+    Raises TaskMismatch for a model that does not record its exposure.
+    """
+    rows = []
+    for model in models:
+        exposure = getattr(model, "exposure", None)
+        if exposure is None:
+            raise TaskMismatch(f"a {type(model).__name__} does not say what it was fitted on",
+                               expected="a model with an `exposure`",
+                               do="train it with a Method, or give `fitted` by hand")  # fmt: skip
+        held: Any = getattr(model, "memory", None) or ()
+        parts = list(exposure.parts.values())
+        rows.append([any(each in part for part in parts) or each in held for each in ids])
+    return torch.tensor(rows, dtype=torch.bool).reshape(len(rows), len(ids))

@@ -1,1 +1,11 @@
 """(model, task, data) -> Evidence: one number per sample."""
+
+from erasable.signals.confidence import confidence, confidence_of
+from erasable.signals.correct import correct, correct_of
+from erasable.signals.log_probabilities import log_probabilities
+from erasable.signals.loss import loss
+from erasable.signals.prediction import prediction, prediction_of
+
+__all__ = [
+    "confidence", "confidence_of", "correct", "correct_of", "log_probabilities", "loss", "prediction", "prediction_of",
+]  # fmt: skip

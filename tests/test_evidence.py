@@ -1,0 +1,133 @@
+"""Evidence, findings, and noise bands that hold together."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from erasable.errors import Misaligned, PopulationTooSmall, TaskMismatch
+from erasable.evidence import Evidence, Finding, aligned, band, binomial_interval, exposed, joint
+from erasable.receipt import Exposure
+
+
+def evidence(values, signal="loss", ids=None):
+    values = torch.as_tensor(values, dtype=torch.float64)
+    names = tuple(ids or (f"s{i}" for i in range(values.shape[1])))
+    return Evidence(signal, names, values, torch.zeros(values.shape[:2], dtype=torch.bool))
+
+
+def finding(value, null, **more):
+    settings = {"metric": "m", "subject": "s", "n": 10, "models": 1, "direction": "match", **more}
+    return Finding(value=value, **settings).beside(null)
+
+
+def test_evidence_refuses_other_shapes_and_nan():
+    with pytest.raises(Misaligned):
+        Evidence("loss", ("a",), torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool))
+    with pytest.raises(Misaligned, match="diverged"):
+        evidence([[1.0, math.nan]])
+
+
+def test_aligned_wants_the_same_samples_and_enough_models():
+    left, right = evidence([[1.0, 2.0]]), evidence([[1.0, 2.0]], ids=("s0", "other"))
+    with pytest.raises(Misaligned):
+        aligned(left, right)
+    with pytest.raises(PopulationTooSmall):
+        aligned(left, left, at_least=2)
+
+
+def test_band_is_the_range_of_few_and_the_quantiles_of_many():
+    assert band([3.0, 1.0, 2.0]) == (1.0, 3.0)
+    assert band(list(range(101))) == pytest.approx((2.5, 97.5))
+
+
+@pytest.mark.parametrize(
+    ("direction", "inside"),
+    [("match", (False, True, False)), ("lower", (True, True, False)), ("higher", (False, True, True))],
+)
+def test_inside_noise_looks_at_the_side_that_is_worse(direction, inside):
+    told = [finding(v, [1.0, 2.0], direction=direction).inside_noise for v in (0.0, 1.5, 3.0)]
+    assert tuple(told) == inside
+    assert finding(1.0, []).inside_noise is None
+
+
+def test_findings_hold_no_nan():
+    with pytest.raises(ValueError, match="finite"):
+        finding(math.nan, [])
+
+
+def test_binomial_interval_by_hand():
+    low, high = binomial_interval(0, 10)
+    assert low == 0
+    assert high == pytest.approx(1 - 0.025 ** (1 / 10))
+    low, high = binomial_interval(10, 10)
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 10)), 1)
+    # the bounds are the shares at which 3 or more (3 or fewer) of 8 have a probability of 2.5 %
+    low, high = binomial_interval(3, 8)
+    tail = lambda p, ks: sum(math.comb(8, k) * p**k * (1 - p) ** (8 - k) for k in ks)  # noqa: E731
+    assert tail(low, range(3, 9)) == pytest.approx(0.025)
+    assert tail(high, range(4)) == pytest.approx(0.025)
+
+
+def test_joint_by_hand():
+    # a: mean 2, sd 1, the oracles 1, 2, 3 are 1.5, 0 and 1.5 sd from the mean of the other two
+    # b: mean 10, sd 3, the oracles 7, 10, 13 likewise, so c = 1.5
+    a, b = joint([finding(0.0, [1.0, 2.0, 3.0]), finding(0.0, [7.0, 10.0, 13.0])])
+    assert a.null_band == pytest.approx((0.5, 3.5))
+    assert b.null_band == pytest.approx((5.5, 14.5))
+    # oracles that all agree get one sample of room, as wide as the other quantity needs it
+    a, flat = joint([finding(0.0, [1.0, 2.0, 3.0]), finding(0.0, [5.0] * 3, resolution=2.0)])
+    assert flat.null_band == pytest.approx((2.0, 8.0))
+    # only the upper side counts for a distance
+    (lower,) = joint([finding(0.0, [0.0, 3.0, 3.0], direction="lower")])
+    assert lower.null_band[1] == pytest.approx(2 + 1.5)
+
+
+def test_joint_leaves_findings_without_oracles_alone():
+    bare = Finding(metric="m", subject="s", value=1, n=1, models=1)
+    assert joint([bare]) == (bare,)
+
+
+@given(st.lists(st.lists(st.floats(-5, 5), min_size=4, max_size=4), min_size=1, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_every_oracle_is_inside_every_joint_band_when_it_is_held_out(rows):
+    for at, each in enumerate(joint([finding(0.0, row) for row in rows])):
+        low, high = each.null_band
+        centre, k = sum(rows[at]) / 4, 4
+        for value in rows[at]:  # its deviation from the others' mean
+            assert low - 1e-6 <= centre + (value - centre) * k / (k - 1) <= high + 1e-6
+
+
+def test_null_control_a_further_oracle_leaves_the_joint_bands_about_once_in_k_plus_one():
+    draws, k, quantities = 600, 16, 5
+    g = torch.Generator().manual_seed(3)
+    skewed = torch.randn(draws, k + 1, quantities, generator=g).exp()  # no distribution is assumed
+    mixed = skewed @ torch.rand(quantities, quantities, generator=g)  # and no independence
+    left = 0
+    for draw in mixed:
+        found = joint([finding(float(draw[0, m]), draw[1:, m].tolist()) for m in range(quantities)])
+        left += not all(each.inside_noise for each in found)
+    assert 0.03 < left / draws < 0.1  # 1/17 = 0.059
+
+
+def test_alarm_a_shift_of_six_standard_deviations_in_one_of_five_quantities_rings():
+    draws, k = 200, 16
+    g = torch.Generator().manual_seed(4)
+    values = torch.randn(draws, k + 1, 5, generator=g)
+    values[:, 0, 2] += 6
+    rang = sum(
+        not all(each.inside_noise for each in joint([finding(float(d[0, m]), d[1:, m].tolist()) for m in range(5)]))
+        for d in values
+    )
+    assert rang / draws > 0.95
+
+
+def test_exposed_looks_at_parts_and_memory():
+    encoder = SimpleNamespace(exposure=Exposure({"encoder": frozenset({"a"})}), memory=["b"])
+    clean = SimpleNamespace(exposure=Exposure({}), memory=None)
+    assert exposed([encoder, clean], ("a", "b", "c")).tolist() == [[True, True, False], [False] * 3]
+    with pytest.raises(TaskMismatch, match="fitted on"):
+        exposed([object()], ("a",))
