@@ -1,0 +1,154 @@
+"""Everything that has a name: literal dictionaries of name -> where it is.
+
+    catalog.METHODS["spm"]                     the class; its module is imported when it is asked for
+    catalog.get("unlearners", "my.code:Mine")  anyone's class, given as package.module:Name
+    catalog.name_of(SPM())                     "spm"
+    catalog.families()                         family -> name -> what it is, in one line
+
+Importing this module imports none of them. A file may name what is in these dictionaries and nothing else: never pass
+what was read from a run folder to `get`, which imports whatever it is told to.
+"""
+
+import ast
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from erasable.errors import UnknownName, nearest_names
+
+
+class Family(Mapping[str, Any]):
+    """name -> class or function, imported when it is looked up."""
+
+    def __init__(self, kind: str, places: Mapping[str, str]) -> None:
+        self.kind, self.places = kind, dict(places)
+
+    def __getitem__(self, name: str) -> Any:
+        """Raises UnknownName."""
+        if name not in self.places:
+            raise UnknownName(f"{self.kind} '{name}'", expected="a name of the catalog",
+                              do=nearest_names(name, self.places))  # fmt: skip
+        return _load(self.places[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 (this is what it would call)
+
+
+METHODS = Family("method", {
+    "network": "erasable.network:Network",
+    "spm": "erasable.forgettable.spm:SPM",
+    "munkey": "erasable.forgettable.munkey:MUNKEY",
+    "sisa": "erasable.forgettable.sisa:SISA",
+})  # fmt: skip
+
+UNLEARNERS = Family("unlearner", {
+    "nothing": "erasable.unlearners.nothing:Nothing",
+    "retrain": "erasable.unlearners.retrain:Retrain",
+    "finetune": "erasable.unlearners.finetune:FineTune",
+    "gradient-ascent": "erasable.unlearners.gradient_ascent:GradientAscent",
+})  # fmt: skip
+
+DATASETS = Family("data set", {
+    "digits": "erasable.datasets.digits:digits",
+    "breast-cancer": "erasable.datasets.breast_cancer:breast_cancer",
+    "mnist": "erasable.datasets.mnist:mnist",
+    "fashion-mnist": "erasable.datasets.fashion_mnist:fashion_mnist",
+    "cifar10": "erasable.datasets.cifar10:cifar10",
+    "text": "erasable.datasets.text:text",
+    "image-folder": "erasable.datasets.image_folder:image_folder",
+    "npz": "erasable.datasets.npz:npz",
+    "npy-folder": "erasable.datasets.npy_folder:npy_folder",
+    "table": "erasable.datasets.table:table",
+    "huggingface": "erasable.datasets.huggingface:huggingface",
+})  # fmt: skip
+
+TASKS = Family("task", {
+    "classification": "erasable.tasks.classification:Classification",
+})  # fmt: skip
+
+MODELS = Family("encoder", {  # the same as `_plumbing/architecture.py`, which builds them
+    "mlp": "erasable.models.mlp:MLP",
+    "convnet": "erasable.models.convnet:ConvNet",
+    "vit": "erasable.models.vit:ViT",
+})  # fmt: skip
+
+SIGNALS = Family("signal", {
+    "loss": "erasable.signals.loss:loss",
+    "confidence": "erasable.signals.confidence:confidence",
+    "correct": "erasable.signals.correct:correct",
+    "prediction": "erasable.signals.prediction:prediction",
+    "log-probabilities": "erasable.signals.log_probabilities:log_probabilities",
+})  # fmt: skip
+
+ATTACKS = Family("attack", {
+    "svc-confidence": "erasable.attacks.svc_confidence:svc_confidence",
+})  # fmt: skip
+
+METRICS = Family("metric", {
+    "accuracy": "erasable.metrics.accuracy:accuracy",
+    "average-gap": "erasable.metrics.average_gap:average_gap",
+    "cost": "erasable.metrics.cost:cost",
+    "disagreement": "erasable.metrics.disagreement:disagreement",
+    "kl": "erasable.metrics.kl:kl",
+    "membership": "erasable.metrics.membership:membership",
+    "relearning": "erasable.metrics.relearning:relearning",
+})  # fmt: skip
+
+STRESSES = Family("stress", {
+    "relearn": "erasable.stresses.relearn:Relearn",
+})  # fmt: skip
+
+FAMILIES: Mapping[str, Family] = {
+    "methods": METHODS, "unlearners": UNLEARNERS, "datasets": DATASETS, "tasks": TASKS, "models": MODELS,
+    "signals": SIGNALS, "attacks": ATTACKS, "metrics": METRICS, "stresses": STRESSES,
+}  # fmt: skip
+
+
+def get(family: str, name: str) -> Any:
+    """A catalog entry, or what "package.module:Name" names. Raises UnknownName."""
+    if family not in FAMILIES:
+        raise UnknownName(f"family '{family}'", expected="a family of the catalog", do=nearest_names(family, FAMILIES))
+    if ":" not in name:
+        return FAMILIES[family][name]
+    try:
+        return _load(name)
+    except (ImportError, AttributeError) as error:
+        raise UnknownName(f"{FAMILIES[family].kind} '{name}' cannot be imported ({error})",
+                          expected="package.module:Name", do="check the spelling and PYTHONPATH") from None  # fmt: skip
+
+
+def name_of(thing: Any) -> str:
+    """The name of a class, of an object's class or of a function; "package.module:Name" for what is not in here."""
+    kind = thing if isinstance(thing, type) or hasattr(thing, "__qualname__") else type(thing)
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    names = (name for family in FAMILIES.values() for name, each in family.places.items() if each == place)
+    return next(names, place)
+
+
+def families() -> dict[str, dict[str, str]]:
+    """family -> name -> what it is: the first sentence of the file that it stands in, read without importing it."""
+    return {
+        kind: {name: _sentence(place) for name, place in family.places.items()} for kind, family in FAMILIES.items()
+    }
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _sentence(place: str) -> str:
+    file = Path(__file__).parent.joinpath(*place.partition(":")[0].split(".")[1:]).with_suffix(".py")
+    told = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    paragraph = " ".join(told.split("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".")
