@@ -49,6 +49,9 @@ METHODS = Family("method", {
     "spm": "erasable.forgettable.spm:SPM",
     "munkey": "erasable.forgettable.munkey:MUNKEY",
     "sisa": "erasable.forgettable.sisa:SISA",
+    "nearest-mean": "erasable.forgettable.nearest_mean:NearestMean",
+    "knn": "erasable.forgettable.knn:KNN",
+    "logit-mask": "erasable.forgettable.logit_mask:LogitMask",
 })  # fmt: skip
 
 UNLEARNERS = Family("unlearner", {
@@ -80,6 +83,7 @@ MODELS = Family("encoder", {  # the same as `_plumbing/architecture.py`, which b
     "mlp": "erasable.models.mlp:MLP",
     "convnet": "erasable.models.convnet:ConvNet",
     "vit": "erasable.models.vit:ViT",
+    "pretrained": "erasable.models.pretrained:Pretrained",
 })  # fmt: skip
 
 SIGNALS = Family("signal", {

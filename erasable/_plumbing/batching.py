@@ -32,14 +32,19 @@ def mean_loss(model: nn.Module, task: Task, data: Dataset, size: int) -> float:
     return float(torch.cat([task.losses(model, batch) for batch in in_order(task, data, size)]).mean())
 
 
-@torch.no_grad()
-def features(encoder: nn.Module, task: LogitTask, data: Dataset, size: int = 256) -> tuple[Tensor, Tensor]:
-    """What an encoder in eval mode makes of every sample, (samples, width), and the labels, (samples,).
-
-    Raises TaskMismatch for a task without labels.
-    """
+def refuse_unlabelled(task: Task, method: object) -> None:
+    """Raise TaskMismatch for a task without a finite set of answers."""
     if not isinstance(task, LogitTask):
-        raise TaskMismatch(f"a {type(task).__name__} has no labels", expected="a task with a finite set of answers",
-                           do="choose a method for this task")  # fmt: skip
-    parts = [(task.logits(encoder, batch), task.labels(batch)) for batch in in_order(task, data, size)]
-    return torch.cat([each for each, _ in parts]), torch.cat([each for _, each in parts])
+        raise TaskMismatch(f"{type(method).__name__} needs labels, a {type(task).__name__} has none",
+                           expected="a finite set of answers", do="choose a method for this task")  # fmt: skip
+
+
+def labels_of(task: LogitTask, data: Dataset, size: int = 256) -> Tensor:
+    """The right answers, (samples,) integers."""
+    return torch.cat([task.labels(batch) for batch in in_order(task, data, size)])
+
+
+@torch.no_grad()
+def features(encoder: nn.Module, task: LogitTask, data: Dataset, size: int = 256) -> Tensor:
+    """What an encoder in eval mode makes of every sample, (samples, width)."""
+    return torch.cat([task.logits(encoder, batch) for batch in in_order(task, data, size)])
