@@ -192,7 +192,7 @@ class Memory:
             values = torch.empty(n, 0)
         if labels is None:
             labels = torch.full((n,), -1, dtype=torch.int64)
-        given = {"keys": torch.as_tensor(keys), "values": torch.as_tensor(values), "labels": torch.as_tensor(labels)}
+        given = {"keys": _tensor(keys), "values": _tensor(values), "labels": _tensor(labels)}
         shapes = {"keys": (n, self.key_width), "values": (n, self.value_width), "labels": (n,)}
         for name, shape in shapes.items():
             if tuple(given[name].shape) != shape:
@@ -341,8 +341,10 @@ class Memory:
 
     # --- identity --------------------------------------------------------------------------------------------------
 
-    def digest(self) -> str:
+    def digest(self, *, without: Iterable[str] = ()) -> str:
         """A fingerprint of all rows that does not depend on their order, as SHA-256 in hexadecimal.
+
+        `without` leaves rows out, as if they had been removed; names that are not held are passed over.
 
         Each row's BLAKE2b hash is read as eight 64-bit words and the words are added up with wrap-around, so a row is
         taken out by subtracting its hash: O(rows changed) since the last call. This is a multiset hash in the manner
@@ -350,8 +352,10 @@ class Memory:
         towards somebody who may choose the rows, because sums of this size can be steered.
         """
         self._hash_new_rows()
-        header = f"erasable memory 1, keys {self.key_width}, values {self.value_width}, rows {len(self)}\n"
-        return hashlib.sha256(header.encode() + self._sum.astype("<u8").tobytes()).hexdigest()
+        out = [self.row_of[each] for each in set(without) if each in self.row_of]
+        total = self._sum - self._hashes[out].sum(axis=0, dtype=np.uint64)
+        header = f"erasable memory 1, keys {self.key_width}, values {self.value_width}, rows {len(self) - len(out)}\n"
+        return hashlib.sha256(header.encode() + total.astype("<u8").tobytes()).hexdigest()
 
     def _hash_new_rows(self) -> None:
         new = np.flatnonzero(~self._hashed[: len(self)])
@@ -379,7 +383,7 @@ class Memory:
         from erasable._plumbing import storage
 
         facts = {"key_width": self.key_width, "value_width": self.value_width, "memory_digest": self.digest()}
-        with storage.building(Path(path)) as connection:
+        with storage.building(Path(path), "CREATE TABLE forgotten (id TEXT PRIMARY KEY) STRICT;") as connection:
             storage.insert_rows(connection, self.ids, self.labels, self.keys, self.values)
             storage.write_state(connection, facts)
             connection.executemany("INSERT INTO forgotten VALUES (?)", ((each,) for each in sorted(self.forgotten)))
@@ -389,25 +393,33 @@ class Memory:
         """Read what `save` wrote; ids, bits and row order are the same. Raises CorruptRun, StorageError."""
         from erasable._plumbing import storage
 
-        with storage.reading(Path(path)) as connection:
-            facts = storage.read_state(connection)
-            memory = cls.restore(storage.read_rows(connection, facts, path), facts, path, device=device)
+        with storage.opened(Path(path), wal=False) as connection:
+            memory = cls.read(connection, path, device=device)
             memory.forgotten.update(name for (name,) in connection.execute("SELECT id FROM forgotten"))
         return memory
 
     @classmethod
-    def restore(cls, rows: Any, facts: Any, path: Path | str, *, device: torch.device | str = "cpu") -> "Memory":
-        """The memory of stored rows (ids, labels, keys, values), checked against the stored digest.
+    def read(cls, connection: Any, path: Path | str, *, device: torch.device | str = "cpu") -> "Memory":
+        """The rows of an open SQLite file, checked against the digest stored beside them. Raises CorruptRun."""
+        from erasable._plumbing import storage
 
-        Raises CorruptRun.
-        """
-        ids, labels, keys, values = rows
+        facts = storage.read_state(connection, path, {"key_width": int, "value_width": int, "memory_digest": str})
         memory = cls(facts["key_width"], facts["value_width"], device=device)
-        memory.add(ids, keys, values, labels)
+        try:
+            rows = storage.read_rows(connection, path, memory.key_width, memory.value_width)
+            memory.add(rows.ids, rows.keys, rows.values, rows.labels)
+        except InvalidData as wrong:
+            raise CorruptRun(f"'{path}' is damaged ({wrong.came})", expected="the rows as they were written",
+                             do="restore it from a backup") from wrong  # fmt: skip
         if memory.digest() != facts["memory_digest"]:
             raise CorruptRun(f"the rows of '{path}' do not have the digest stored beside them",
-                             expected="the rows as they were written", do="restore the file from a backup")  # fmt: skip
+                             expected="the rows as they were written", do="restore it from a backup")  # fmt: skip
         return memory
+
+
+def _tensor(column: Any) -> Tensor:
+    """A tensor, of a read-only (memory-mapped) array too."""
+    return torch.as_tensor(column.copy() if isinstance(column, np.ndarray) and not column.flags.writeable else column)
 
 
 def _refuse_bad_names(names: list[str]) -> None:
@@ -424,7 +436,7 @@ def _row_hashes(
     ids: list[str], labels: NDArray[np.int64], keys: NDArray[np.float32], values: NDArray[np.float32]
 ) -> NDArray[np.uint64]:
     """BLAKE2b of each row as eight words, (rows, 8). Lengths come first, so that no two rows share an encoding."""
-    key_bytes, value_bytes = memoryview(keys.view(np.uint8).reshape(-1)), memoryview(values.view(np.uint8).reshape(-1))
+    key_bytes, value_bytes = keys.view(np.uint8).reshape(-1).data, values.view(np.uint8).reshape(-1).data
     key, value = keys.itemsize * keys.shape[1], values.itemsize * values.shape[1]
     out = bytearray()
     for row, (name, label) in enumerate(zip(ids, labels.tolist(), strict=True)):
