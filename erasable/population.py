@@ -98,5 +98,7 @@ def members_that_fit(objective: Objective, data: Dataset, recipe: Recipe, seed: 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         objective.loss(network, {name: tensor[0] for name, tensor in batch.items()})
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    held = sum(t.numel() * t.element_size() for t in vars(state).values() if isinstance(t, torch.Tensor)) if state else 0
+    held = (
+        sum(t.numel() * t.element_size() for t in vars(state).values() if isinstance(t, torch.Tensor)) if state else 0
+    )
     return max(1, MEMORY_BUDGET // max(1, 5 * weights + 2 * saved + 2 * held))

@@ -31,11 +31,11 @@ class Recipe:
 
     epochs: int = 20
     batch: int = 64
-    lr: float = 0.1
+    lr: float = 5e-3
     momentum: float = 0.9  # beta_1 for AdamW
-    weight_decay: float = 5e-4
+    weight_decay: float = 0.05
     warmup: float = 0.1  # share of all steps
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "adamw"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.lr <= 0:
@@ -45,7 +45,9 @@ class Recipe:
     def factor(self, step: int, steps: int) -> float:
         """The learning rate at `step` of `steps`, as a share of `lr`."""
         warm = max(1, round(self.warmup * steps))
-        return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        return (
+            (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        )
 
     def optimiser(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         if self.optimizer == "adamw":
@@ -221,6 +223,4 @@ def refuse_batch_statistics(network: nn.Module) -> None:
 
 
 def _stack(members: Sequence[Mapping[str, Tensor]], *, grad: bool = True) -> dict[str, Tensor]:
-    return {
-        name: torch.stack([each[name].detach() for each in members]).requires_grad_(grad) for name in members[0]
-    }
+    return {name: torch.stack([each[name].detach() for each in members]).requires_grad_(grad) for name in members[0]}
