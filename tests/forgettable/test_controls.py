@@ -17,7 +17,7 @@ from erasable.unlearner import forget, weights_digest
 from tests.toys import NETWORK, TINY, blob_task, blobs
 
 DATA, TASK = blobs(), blob_task()
-SETTINGS = {"network": "mlp width=8", "recipe": dataclasses.replace(TINY, epochs=10)}
+SETTINGS = {"network": "mlp width=8", "recipe": dataclasses.replace(TINY, epochs=25, lr=0.1)}
 METHODS = [NearestMean(**SETTINGS), KNN(neighbours=5, **SETTINGS), LogitMask(**SETTINGS)]
 INPUTS = TASK.batch(DATA, torch.arange(len(DATA)))["inputs"]
 
