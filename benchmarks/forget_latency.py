@@ -1,0 +1,123 @@
+"""From request to the next correct prediction: erasing 1, 100, 1,000 and 10,000 of 60,000 from SPM, in RAM and on disk.
+
+    python benchmarks/forget_latency.py [--rounds 9] [--rows 10000 100000 1000000]
+
+In the same run: the same work done the published way (encode what remains again, average per class), and the slope of
+deletion in the number of rows that remain. Asked for: 1,000 ids in RAM under 5 ms; at least 1,000 times faster than
+encoding again at 60,000; flat from 10,000 to 1,000,000 rows.
+
+Pictures are random bytes and the encoder is not trained: neither changes what is computed.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import spread, store
+
+from erasable._plumbing.seeds import seeded
+from erasable.dataset import Dataset
+from erasable.forgettable.spm import SPM, SPMModel, embed
+from erasable.memory import Memory
+from erasable.receipt import Exposure
+from erasable.request import Request
+from erasable.run import Run
+from erasable.tasks import Classification
+
+ENCODER = "convnet widths=16,32,64,128"
+N, WIDTH = 60_000, 128
+
+
+def model_of(rows: int, seed: int) -> SPMModel:
+    """An SPM whose memory holds `rows` random embeddings."""
+    task = Classification(shape=(1, 28, 28), classes=10)
+    with seeded(seed, "weights"):
+        network = SPM(network=ENCODER).network_for(task).eval().requires_grad_(False)
+        memory = Memory(WIDTH)
+        for start in range(0, rows, 100_000):
+            n = min(100_000, rows - start)
+            memory.add([f"s/{i:07d}" for i in range(start, start + n)], torch.rand(n, WIDTH),
+                       labels=torch.arange(n) % 10)  # fmt: skip
+    memory.digest()  # a model that was trained or opened has its fingerprint
+    return SPMModel(SPM(network=ENCODER), task, Exposure({"encoder": frozenset()}), network, memory).eval()
+
+
+def erase(model: SPMModel, ids: list[str], query: torch.Tensor) -> float:
+    start = time.perf_counter()
+    model.forget(ids)
+    with torch.inference_mode():
+        model(query)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    asked = parser.parse_args()
+    pick = np.random.default_rng(0)
+    query = torch.rand(1, 1, 28, 28)
+    result: dict[str, object] = {}
+
+    in_ram = {}
+    for count in (1, 100, 1_000, 10_000):
+        model, seconds = model_of(N, 0), []
+        for _ in range(min(asked.rounds, N // count - 1)):
+            ids = pick.choice(model.memory.ids, count, replace=False).tolist()
+            seconds.append(erase(model, ids, query))
+        in_ram[str(count)] = spread(seconds)
+    result["in RAM, of 60,000"] = in_ram
+
+    pictures = torch.randint(0, 256, (N, 1, 28, 28), dtype=torch.uint8)
+    data = Dataset.of({"image": pictures, "label": torch.arange(N) % 10}, [f"s/{i:07d}" for i in range(N)])
+    model = model_of(N, 0)
+    published = []
+    for _ in range(3):
+        start = time.perf_counter()
+        left = data.take(np.arange(1_000, N))
+        keys, labels = embed(model.network, model.task, left), left.read("label")
+        onehot = torch.nn.functional.one_hot(labels, 10).float()
+        means = (onehot.T @ keys) / onehot.sum(0)[:, None]
+        with torch.inference_mode():
+            model.network.attend(model.network(query), means)
+        published.append(time.perf_counter() - start)
+    result["the published way: encode the 59,000 that remain again"] = spread(published)
+    ratio = statistics.median(published) / in_ram["1000"]["median_s"]
+    result["times faster than encoding again, 1,000 ids"] = ratio
+
+    durable = {}
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(Path(folder) / "run", model_of(N, 0), data=data, spec={"name": "random pictures"})
+        for count in (1, 100, 1_000, 10_000):
+            seconds = []
+            for _ in range(3):
+                ids = pick.choice(sorted(run.model.memory.ids), count, replace=False).tolist()
+                start = time.perf_counter()
+                receipt = run.forget(Request("benchmark", ids))
+                with torch.inference_mode():
+                    run.model(query)
+                seconds.append(time.perf_counter() - start)
+            durable[str(count)] = spread(seconds) | {"erasure_level": receipt.erasure}
+    result["durable on disk with receipt and byte search, of 60,000"] = durable
+
+    slope = {}
+    for rows in asked.rows:
+        model, seconds = model_of(rows, 1), []
+        for _ in range(min(asked.rounds, rows // 1_000 - 1)):
+            ids = pick.choice(model.memory.ids, 1_000, replace=False).tolist()
+            seconds.append(erase(model, ids, query))
+        slope[str(rows)] = spread(seconds)
+        del model
+    result["1,000 ids in RAM, by rows that remain"] = slope
+    result["slowest over fastest median, by rows that remain"] = max(s["median_s"] for s in slope.values()) / min(
+        s["median_s"] for s in slope.values()
+    )
+    store("forget_latency", __doc__.splitlines()[0], "python benchmarks/forget_latency.py", result)
+
+
+if __name__ == "__main__":
+    main()
