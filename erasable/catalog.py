@@ -77,13 +77,16 @@ DATASETS = Family("data set", {
 
 TASKS = Family("task", {
     "classification": "erasable.tasks.classification:Classification",
+    "next-token": "erasable.tasks.language:NextToken",
 })  # fmt: skip
 
 MODELS = Family("encoder", {  # the same as `_plumbing/architecture.py`, which builds them
     "mlp": "erasable.models.mlp:MLP",
     "convnet": "erasable.models.convnet:ConvNet",
+    "resnet": "erasable.models.resnet:ResNet",
     "vit": "erasable.models.vit:ViT",
     "pretrained": "erasable.models.pretrained:Pretrained",
+    "gpt": "erasable.models.gpt:GPT",
 })  # fmt: skip
 
 SIGNALS = Family("signal", {

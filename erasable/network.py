@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from erasable._plumbing.architecture import build_encoder
+from erasable._plumbing.seeds import seeded
 from erasable.dataset import Dataset
 from erasable.memory import Memory
 from erasable.population import train_members
@@ -21,7 +22,7 @@ class Classifier(nn.Module):
     def __init__(self, encoder: nn.Module, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(int(encoder.width), classes)  # type: ignore[call-overload]
+        self.head = nn.Linear(int(encoder.width), classes)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.encoder(x))  # type: ignore[no-any-return]
@@ -53,7 +54,7 @@ class Network:
     def build(self, task: Task) -> nn.Module:
         """A fresh network for the task; classification gets a linear head, other tasks bring a complete network."""
         shape: tuple[int, ...] = task.shape  # type: ignore[attr-defined]
-        encoder = build_encoder(self.network, shape)
+        encoder = build_encoder(self.network, shape, vocabulary=getattr(task, "vocabulary", None))
         return Classifier(encoder, task.classes) if isinstance(task, LogitTask) else encoder
 
     def train(
@@ -61,12 +62,16 @@ class Network:
     ) -> list[NetworkModel]:
         trained = train_members(Supervised(lambda: self.build(task), task), data, self.recipe, seeds=seeds,
                                 sequential=self.sequential, progress=progress)  # fmt: skip
-        exposure = Exposure({"network": frozenset(data.ids)})
-        return [NetworkModel(self, task, exposure, network) for network, _ in trained]
+        parts = {"network": frozenset(data.ids)}
+        if getattr(task, "fitted", False):
+            parts["input scaling"] = frozenset(data.ids)
+        return [NetworkModel(self, task, Exposure(parts), network) for network, _ in trained]
 
     def restore(
         self, task: Task, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure
     ) -> NetworkModel:
-        model = NetworkModel(self, task, exposure, self.build(task))
+        with seeded(0, "restore"):  # initial weights, which are replaced: not from anyone else's random numbers
+            network = self.build(task)
+        model = NetworkModel(self, task, exposure, network)
         model.load_state_dict(weights)
         return model.eval().requires_grad_(False)

@@ -24,3 +24,22 @@ def blobs(n: int = 60, *, classes: int = 3, seed: int = 0, owners: int | None = 
 
 def blob_task(classes: int = 3) -> Classification:
     return Classification(shape=(2,), classes=classes, low=(-4.0,), high=(4.0,), inputs="x")
+
+
+LINES = """
+the cat sat on the mat and saw the rat
+the dog sat on the log and saw the frog
+a bird in the hand is worth two in the bush
+the early bird gets the worm but the second mouse gets the cheese
+all that glitters is not gold and all who wander are not lost
+"""
+
+
+def sentences(length: int = 12) -> Dataset:
+    """Rows of characters from a few lines; ids "line/000"."""
+    written = " ".join(LINES.split())
+    letters = sorted(set(written))
+    n = len(written) // length
+    tokens = torch.tensor([letters.index(each) for each in written[: n * length]]).view(n, length)
+    return Dataset.of({"tokens": tokens}, [f"line/{i:03d}" for i in range(n)], name="lines",
+                      facts={"inputs": "tokens", "vocabulary": letters})  # fmt: skip

@@ -3,6 +3,8 @@
     "convnet"                          a file of `erasable.models`, with its defaults
     "convnet widths=16,32 groups=4"    the same, with settings
     "my_package.my_module:MyEncoder"   anyone's class; it takes the input's shape first and has a `width`
+
+The name may come from a file, so nothing but a class of torch modules is ever called.
 """
 
 import importlib
@@ -12,13 +14,18 @@ from typing import Any
 
 from torch import nn
 
-from erasable.errors import SettingsError, UnknownName, nearest_names
+from erasable.errors import SettingsError, TaskMismatch, UnknownName, nearest_names
 
-ENCODERS = {"mlp": "MLP", "convnet": "ConvNet", "resnet": "ResNet", "pretrained": "Pretrained"}
+ENCODERS = {
+    "mlp": "MLP", "convnet": "ConvNet", "resnet": "ResNet", "vit": "ViT", "gpt": "GPT", "pretrained": "Pretrained",
+}  # fmt: skip
 
 
-def build_encoder(spec: str, shape: Sequence[int]) -> nn.Module:
-    """The encoder that `spec` names, for inputs of `shape`. Raises UnknownName, SettingsError."""
+def build_encoder(spec: str, shape: Sequence[int], *, vocabulary: int | None = None) -> nn.Module:
+    """The encoder that `spec` names, for inputs of `shape`; a language model also takes the task's `vocabulary`.
+
+    Raises UnknownName, SettingsError, TaskMismatch for a language model without a vocabulary, or the reverse.
+    """
     name, *pairs = spec.split()
     if ":" in name:
         module, _, attribute = name.partition(":")
@@ -31,11 +38,23 @@ def build_encoder(spec: str, shape: Sequence[int]) -> nn.Module:
         found = getattr(importlib.import_module(f"erasable.models.{name}"), ENCODERS[name])
     else:
         raise UnknownName(f"encoder '{name}'", expected="a known one", do=nearest_names(name, ENCODERS))
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UnknownName(f"encoder '{name}' is no network", expected="a class of torch modules", do="name such a one")
     settings = dict(_setting(spec, pair) for pair in pairs)
-    known = [each for each in inspect.signature(found).parameters if each != "shape"]
+    parameters = inspect.signature(found).parameters
+    known = [each for each in parameters if each not in ("shape", "vocabulary")]
     if wrong := [each for each in settings if each not in known]:
         raise SettingsError(f"setting '{wrong[0]}' of encoder '{name}'", expected=f"one of {known}", do="correct it")
-    return found(shape, **settings)  # type: ignore[no-any-return]
+    for each, value in settings.items():
+        if isinstance(parameters[each].default, tuple | list) and isinstance(value, int):
+            settings[each] = [value]  # "widths=16" is a list of one
+    if ("vocabulary" in parameters) != (vocabulary is not None):
+        raise TaskMismatch(f"encoder '{name}' with a task of {vocabulary or 'no'} tokens",
+                           expected="a language model for a task of tokens, another encoder for other tasks",
+                           do="choose the network for the task, such as 'gpt' or 'convnet'")  # fmt: skip
+    if vocabulary is not None:
+        settings["vocabulary"] = vocabulary
+    return found(shape, **settings)
 
 
 def _setting(spec: str, pair: str) -> tuple[str, Any]:
