@@ -115,7 +115,10 @@ class Toy:
         return [self.restore(task, {"mean": data.read("x").mean(0)}, memory, Exposure(parts)) for _ in seeds]
 
     def restore(self, task: ToyTask, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure) -> ToyModel:
-        return (ToyModel if memory is not None else ToyPlain)(self, task, exposure, memory, weights["mean"].clone())
+        kind = ToyModel if memory is not None else ToyPlain
+        model = kind(self, task, exposure, memory, weights["mean"].clone())
+        model.load_state_dict(weights, strict=False)  # a new one brings the mean alone
+        return model
 
 
 class ToyPlain(ToyModel):
@@ -148,7 +151,9 @@ def stub_catalog() -> types.ModuleType:
     module.METHODS = {"toy": Toy, "toy-refit": ToyRefit}  # type: ignore[attr-defined]
     module.TASKS = {"toy-task": ToyTask}  # type: ignore[attr-defined]
     names = {Toy: "toy", ToyRefit: "toy-refit", ToyTask: "toy-task"}
-    module.name_of = lambda each: names[type(each)]  # type: ignore[attr-defined]
+    module.name_of = lambda each: names.get(  # type: ignore[attr-defined]
+        each if isinstance(each, type) else type(each), "elsewhere:Class"
+    )
     return module
 
 

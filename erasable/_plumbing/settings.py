@@ -1,0 +1,86 @@
+"""Settings as JSON and back: frozen dataclasses of numbers, text, tuples and further dataclasses."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from erasable.errors import CorruptRun
+
+KIND = "class"  # names that of a nested dataclass, for fields that may hold one of several; no field can be called so
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass; nested ones carry the name of their class."""
+    return {each.name: _encode(getattr(settings, each.name)) for each in dataclasses.fields(settings) if each.init}
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {KIND: type(value).__name__, **to_json(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _encode(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no infinity
+    return [_encode(each) for each in value] if isinstance(value, tuple | list) else value
+
+
+def from_json(kind: type[Any], stored: Any, where: str) -> Any:
+    """An instance of the dataclass `kind`; `where` says in messages what was being read.
+
+    Raises CorruptRun for a field that the class does not have or of a type that it does not take.
+    """
+    if not isinstance(stored, dict):
+        raise CorruptRun(f"{where} is {type(stored).__name__}", expected=f"the fields of {kind.__name__}",
+                         do="restore the run folder from a backup")  # fmt: skip
+    known = {each.name for each in dataclasses.fields(kind) if each.init}
+    if unknown := sorted(set(stored) - known - {KIND}):
+        raise CorruptRun(f"{where} has the setting '{unknown[0]}'", expected=f"settings of {kind.__name__}: "
+                         f"{', '.join(sorted(known))}", do="use the version of Erasable that wrote it")  # fmt: skip
+    hints = typing.get_type_hints(kind)
+    fields = {name: _decode(hints[name], value, f"{where}, {name}") for name, value in stored.items() if name != KIND}
+    try:
+        return kind(**fields)
+    except TypeError as wrong:
+        raise CorruptRun(f"{where} cannot be used ({wrong})", expected=f"the settings of {kind.__name__}",
+                         do="use the version of Erasable that wrote it") from wrong  # fmt: skip
+
+
+def _decode(hint: Any, value: Any, where: str) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _decode_union(inner, value, where)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_json(hint, value, where)
+    if origin in (tuple, list) and isinstance(value, list):
+        each = inner[:1] * len(value) if origin is list or inner[1:] == (...,) else inner
+        if len(each) != len(value):
+            raise CorruptRun(f"{where} has {len(value)} values", expected=f"{len(each)}",
+                             do="restore the run folder from a backup")  # fmt: skip
+        return origin(_decode(a, b, where) for a, b in zip(each, value, strict=True))
+    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, dict):
+        return {key: _decode(inner[1], each, where) for key, each in value.items()}
+    if hint is tuple and isinstance(value, list):
+        return tuple(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and value in ("inf", "-inf", "nan"):
+        return float(value)
+    fits = hint is Any or (value in inner if origin is typing.Literal else isinstance(value, origin or hint))
+    if not fits:
+        raise CorruptRun(f"{where} is {value!r}", expected=f"{hint}", do="restore the run folder from a backup")
+    return value
+
+
+def _decode_union(among: tuple[Any, ...], value: Any, where: str) -> Any:
+    if isinstance(value, dict) and KIND in value:
+        among = tuple(each for each in among if getattr(each, "__name__", "") == value[KIND])
+    for each in among:
+        try:
+            return _decode(each, value, where)
+        except CorruptRun:
+            continue
+    raise CorruptRun(f"{where} is {value!r}", expected="a value that the setting takes",
+                     do="restore the run folder from a backup")  # fmt: skip
