@@ -65,7 +65,7 @@ class Network:
         parts = {"network": frozenset(data.ids)}
         if getattr(task, "fitted", False):
             parts["input scaling"] = frozenset(data.ids)
-        return [NetworkModel(self, task, Exposure(parts), network) for network, _ in trained]
+        return [NetworkModel(self, task, Exposure(parts), network).eval() for network, _ in trained]
 
     def restore(
         self, task: Task, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure

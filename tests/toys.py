@@ -7,7 +7,7 @@ from erasable.network import Network
 from erasable.tasks.classification import Classification
 from erasable.train import Recipe
 
-TINY = Recipe(epochs=3, batch=16, lr=0.05)
+TINY = Recipe(epochs=3, batch=16, lr=0.05, weight_decay=5e-4, optimizer="sgd")
 NETWORK = Network(network="mlp width=8", recipe=TINY)
 
 

@@ -39,7 +39,7 @@ class FineTune:
 
     def recipe(self) -> Recipe:
         return Recipe(epochs=self.epochs, lr=self.lr, batch=self.batch, momentum=self.momentum,
-                      weight_decay=self.weight_decay, warmup=0.0)  # fmt: skip
+                      weight_decay=self.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
 
     def __call__(self, model: nn.Module, split: Split, task: Task, *, seed: int) -> nn.Module:
         with unfrozen(model, train=True):

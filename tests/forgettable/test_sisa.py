@@ -26,7 +26,7 @@ from erasable.unlearner import forget, weights_digest
 from tests.toys import blob_task, blobs
 
 DATA, TASK = blobs(30), blob_task()
-METHOD = SISA(network="mlp width=6", shards=3, slices=3, recipe=Recipe(epochs=2, batch=8, lr=0.1))
+METHOD = SISA(network="mlp width=6", shards=3, slices=3, recipe=Recipe(epochs=2, batch=8, lr=0.1, optimizer="sgd"))
 
 
 def same(a, b):

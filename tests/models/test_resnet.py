@@ -18,7 +18,7 @@ DATA = Dataset.of(
      "label": torch.arange(12) % 2},
     [f"p{i}" for i in range(12)],
 )  # fmt: skip
-RECIPE = Recipe(epochs=2, batch=4, lr=0.05)
+RECIPE = Recipe(epochs=2, batch=4, lr=0.05, optimizer="sgd")
 SMALL = "resnet widths=8,16 blocks=1"
 
 

@@ -53,6 +53,15 @@ def test_finetune_goes_on_from_the_trained_weights_and_freezes_them_again():
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(tiny.parameters(), MODEL.parameters(), strict=True))
 
 
+def test_finetune_step_by_hand():
+    twin = copy.deepcopy(MODEL).requires_grad_(True)
+    batch = TASK.batch(SPLIT.retain, torch.arange(len(SPLIT.retain)))
+    gradients = torch.autograd.grad(TASK.losses(twin, batch).mean(), list(twin.parameters()))
+    expected = [w - 0.1 * (g + 0.3 * w) for w, g in zip(MODEL.parameters(), gradients, strict=True)]
+    model = FineTune(epochs=1, lr=0.1, batch=1000, weight_decay=0.3)(copy.deepcopy(MODEL), SPLIT, TASK, seed=0)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(model.parameters(), expected, strict=True))
+
+
 def test_gradient_ascent_step_by_hand():
     batch = TASK.batch(SPLIT.forget, torch.arange(6))
     twin = copy.deepcopy(MODEL).requires_grad_(True)
