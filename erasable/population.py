@@ -1,7 +1,7 @@
 """Many models of one kind: oracles and shadow models are roles of a population.
 
-An oracle is never one model. Members are trained together (see `train.fit`) in chunks that fit into memory, and member i
-equals the model trained alone with seed i.
+An oracle is never one model. Members are trained together (see `train.fit`) in chunks that fit into memory, and member
+i equals the model trained alone with seed i.
 """
 
 import math
@@ -14,8 +14,8 @@ from torch import nn
 
 from erasable._plumbing.seeds import generator, seeded
 from erasable.dataset import Dataset
-from erasable.errors import PopulationTooSmall
-from erasable.train import Objective, Progress, Recipe, fit
+from erasable.errors import PopulationTooSmall, SettingsError
+from erasable.train import Objective, Progress, Recipe, fit, fresh
 from erasable.unlearner import Method
 
 MEMORY_BUDGET = 2 * 2**30  # bytes that a vectorised chunk may use
@@ -40,8 +40,8 @@ def oracles(
     method: Method, data: Dataset, task: Any, *, seeds: Sequence[int], progress: Progress | None = None
 ) -> Population:
     """Models that never saw what is not in `data`. Raises PopulationTooSmall for fewer than two seeds."""
-    if len(seeds) < 2:
-        raise PopulationTooSmall(f"{len(seeds)} oracle seeds", expected="at least 2",
+    if len(set(seeds)) < 2:
+        raise PopulationTooSmall(f"{len(set(seeds))} different oracle seeds", expected="at least 2",
                                  do="give more seeds: one model hides seed noise")  # fmt: skip
     return Population(tuple(method.train(data, task, seeds=seeds, progress=progress)), tuple(seeds), "oracle")
 
@@ -62,11 +62,15 @@ def train_members(
 
     initial     see `train.fit`
     sequential  one after another: slower, but right for networks that cannot be vectorised (batch normalisation)
+
+    Raises SettingsError without seeds, and what `train.fit` raises.
     """
-    size = 1 if sequential else chunk or members_that_fit(objective, data, recipe, seeds[0])
-    size = math.ceil(len(seeds) / math.ceil(len(seeds) / size))  # equal chunks
+    if not seeds:
+        raise SettingsError("no seeds came", expected="one per model", do="pass seeds=[0] for one model")
+    alone = sequential or len(seeds) == 1
+    chunks = math.ceil(len(seeds) / (1 if alone else chunk or members_that_fit(objective, data, recipe, seeds[0])))
+    size = math.ceil(len(seeds) / chunks)  # chunks of equal size
     trained: list[tuple[nn.Module, Any]] = []
-    chunks = math.ceil(len(seeds) / size)
     for i in range(0, len(seeds), size):
 
         def chunk_progress(done: int, steps: int, first: int = i // size) -> None:
@@ -82,23 +86,20 @@ def train_members(
 
 def members_that_fit(objective: Objective, data: Dataset, recipe: Recipe, seed: int) -> int:
     """How many members a chunk can hold: one member's weights, gradients, momenta, state and saved activations."""
-    with seeded(seed, "init"):
-        network = objective.build().train()
-    saved = 0
+    objective.task.check(data)
+    network, saved = fresh(objective, data, seed), 0
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal saved
-        saved += tensor.numel() * tensor.element_size()
+        saved += tensor.nbytes
         return tensor
 
     at = torch.arange(min(recipe.batch, len(data)))[None]
     uniform = torch.rand(1, at.shape[1], objective.draws, generator=generator(seed, "probe"))
     state = objective.start(data, [network], [seed])
-    batch = objective.batch(data, at, uniform, state)
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        objective.loss(network, {name: tensor[0] for name, tensor in batch.items()})
-    weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    held = (
-        sum(t.numel() * t.element_size() for t in vars(state).values() if isinstance(t, torch.Tensor)) if state else 0
-    )
+    batch = {name: tensor[0] for name, tensor in objective.batch(data, at, uniform, state).items()}
+    with seeded(seed, "probe"), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        objective.loss(network, batch)
+    weights = sum(each.nbytes for each in network.parameters())
+    held = sum(each.nbytes for each in vars(state).values() if isinstance(each, torch.Tensor)) if state else 0
     return max(1, MEMORY_BUDGET // max(1, 5 * weights + 2 * saved + 2 * held))

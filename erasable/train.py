@@ -19,10 +19,11 @@ from torch.func import functional_call, vmap
 
 from erasable._plumbing.seeds import generator, seeded
 from erasable.dataset import Dataset
-from erasable.errors import BatchStatistics, SettingsError
+from erasable.errors import BatchStatistics, DataError, SettingsError
 from erasable.task import Batch, Forward, Task
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
+Losses = Callable[[Batch], tuple[Tensor, Batch]]  # a step's losses (members,), and what `Objective.after` wants to know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +42,19 @@ class Recipe:
         if self.epochs < 1 or self.batch < 1 or self.lr <= 0:
             raise SettingsError(f"epochs={self.epochs}, batch={self.batch}, lr={self.lr}",
                                 expected="positive values", do="correct the recipe")  # fmt: skip
+        if not (0 <= self.momentum < 1 and 0 <= self.warmup <= 1 and self.weight_decay >= 0):
+            raise SettingsError(f"momentum={self.momentum}, warmup={self.warmup}, weight_decay={self.weight_decay}",
+                                expected="shares between 0 and 1, a decay of at least 0",
+                                do="correct the recipe")  # fmt: skip
+        if self.optimizer not in ("sgd", "adamw"):
+            raise SettingsError(f"optimizer='{self.optimizer}'", expected="sgd or adamw", do="choose one of these")
 
     def factor(self, step: int, steps: int) -> float:
         """The learning rate at `step` of `steps`, as a share of `lr`."""
         warm = max(1, round(self.warmup * steps))
-        return (
-            (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-        )
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
     def optimiser(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         if self.optimizer == "adamw":
@@ -146,67 +153,85 @@ def fit(
     subsets  (members, n) positions in `data` that each member is trained on; all of `data` when None
     initial  the state dicts that members continue from; fresh weights when None
 
-    Raises BatchStatistics for several seeds and a network that vectorising would change.
+    Raises DataError without samples, BatchStatistics for several seeds and a network that vectorising would change.
     """
     objective.task.check(data)
-    networks: list[nn.Module] = []
-    for seed in seeds:
-        with seeded(seed, "init"):
-            networks.append(objective.build().train())
+    n = len(data) if subsets is None else subsets.shape[1]
+    if not n:
+        raise DataError(f"no samples of '{data.name}' to train on", expected="at least one", do="check the selection")
+    networks = [fresh(objective, data, seed) for seed in seeds]
     if initial is not None:
         for network, weights in zip(networks, initial, strict=True):
             network.load_state_dict(weights)
-    device = next(iter(data.table.columns.values())) if data.table.columns else None
-    networks = [network.to(device.device) if isinstance(device, Tensor) else network for network in networks]
-    alone = len(networks) == 1
-    if not alone:
-        refuse_batch_statistics(networks[0])
-    base = networks[0]
-    leaves: dict[str, Tensor]
-    if alone:
-        leaves = {name: parameter for name, parameter in base.named_parameters() if parameter.requires_grad}
-    else:
-        leaves = _stack([dict(network.named_parameters()) for network in networks])
-    buffers = {} if alone else _stack([dict(network.named_buffers()) for network in networks], grad=False)
-
-    def member(weights: Mapping[str, Tensor], held: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Batch]:
-        return objective.loss(lambda *args, **kw: functional_call(base, (dict(weights), dict(held)), args, kw), batch)
-
-    n = len(data) if subsets is None else subsets.shape[1]
+    leaves, losses = _alone(objective, networks[0]) if len(seeds) == 1 else _together(objective, networks)
+    optimizer = recipe.optimiser(list(leaves.values()))
     size = min(recipe.batch, n)
     per_epoch = n // size  # the last, smaller batch is left out; another epoch's order brings its samples back
     steps = recipe.epochs * per_epoch
-    optimizer = recipe.optimiser(list(leaves.values()))
     order, noise = [generator(s, "order") for s in seeds], [generator(s, "augment") for s in seeds]
     state = objective.start(data, networks, seeds)
-    for step in range(steps):
-        at = step % per_epoch * size
-        if at == 0:
-            rows = torch.stack([torch.randperm(n, generator=g) for g in order])
-            rows = rows if subsets is None else subsets.gather(1, rows)
-            uniform = torch.stack([torch.rand(n, objective.draws, generator=g) for g in noise])
-        factor = recipe.factor(step, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * factor
-        now = rows[:, at : at + size]
-        batch = objective.batch(data, now, uniform[:, at : at + size], state)
-        optimizer.zero_grad(set_to_none=True)
-        if alone:
-            loss, seen = objective.loss(base, {name: tensor[0] for name, tensor in batch.items()})
-            seen = {name: tensor[None] for name, tensor in seen.items()}
-        else:
-            loss, seen = vmap(member)(leaves, buffers, batch)
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        objective.after(now, batch, seen, state, factor)
-        if progress is not None:
-            progress(step + 1, steps)
-    if not alone:
+    with seeded(seeds[0], "layers"):  # for layers such as dropout, which a network that is trained alone may have
+        for step in range(steps):
+            at = step % per_epoch * size
+            if at == 0:
+                rows = torch.stack([torch.randperm(n, generator=g) for g in order])
+                rows = rows if subsets is None else subsets.gather(1, rows)
+                uniform = torch.stack([torch.rand(n, objective.draws, generator=g) for g in noise])
+            factor = recipe.factor(step, steps)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr * factor
+            now = rows[:, at : at + size]
+            batch = objective.batch(data, now, uniform[:, at : at + size], state)
+            optimizer.zero_grad(set_to_none=True)
+            loss, seen = losses(batch)
+            loss.sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            objective.after(now, batch, seen, state, factor)
+            if progress is not None:
+                progress(step + 1, steps)
+    if len(networks) > 1:
         with torch.no_grad():
             for i, network in enumerate(networks):
                 for name, parameter in network.named_parameters():
-                    parameter.copy_(leaves[name][i])
+                    if name in leaves:
+                        parameter.copy_(leaves[name][i])
     return [network.eval().requires_grad_(False) for network in networks], state
+
+
+def fresh(objective: Objective, data: Dataset, seed: int) -> nn.Module:
+    """The objective's network with the initial weights of `seed`, in train mode, on the device of the data."""
+    column = next(iter(data.table.columns.values()))
+    with seeded(seed, "init"):
+        network = objective.build().train()
+    return network.to(column.device) if isinstance(column, Tensor) else network
+
+
+def _alone(objective: Objective, network: nn.Module) -> tuple[dict[str, Tensor], Losses]:
+    """What the optimiser moves, and (loss (1,), seen (1, ...)) as a function of a batch, for one network."""
+
+    def losses(batch: Batch) -> tuple[Tensor, Batch]:
+        loss, seen = objective.loss(network, {name: tensor[0] for name, tensor in batch.items()})
+        return loss[None], {name: tensor[None] for name, tensor in seen.items()}
+
+    return {name: each for name, each in network.named_parameters() if each.requires_grad}, losses
+
+
+def _together(objective: Objective, networks: Sequence[nn.Module]) -> tuple[dict[str, Tensor], Losses]:
+    """The same for several: parameters, frozen ones and buffers are stacked, (members, ...)."""
+    base = networks[0]
+    refuse_batch_statistics(base)
+
+    def stack(name: str, kind: str) -> Tensor:
+        return torch.stack([getattr(network, f"get_{kind}")(name).detach() for network in networks])
+
+    leaves = {name: stack(name, "parameter").requires_grad_() for name, p in base.named_parameters() if p.requires_grad}
+    held = {name: stack(name, "parameter") for name, p in base.named_parameters() if not p.requires_grad}
+    held |= {name: stack(name, "buffer") for name, _ in base.named_buffers()}
+
+    def member(weights: Batch, fixed: Batch, batch: Batch) -> tuple[Tensor, Batch]:
+        return objective.loss(lambda *args, **kw: functional_call(base, (weights, fixed), args, kw), batch)
+
+    return leaves, lambda batch: vmap(member)(leaves, held, batch)
 
 
 def refuse_batch_statistics(network: nn.Module) -> None:
@@ -220,7 +245,3 @@ def refuse_batch_statistics(network: nn.Module) -> None:
             raise BatchStatistics(f"layer '{name}' is a {type(layer).__name__}: it draws from a hidden generator",
                                   expected="networks without dropout in a population",
                                   do="set p=0, or train one after another with sequential=True")  # fmt: skip
-
-
-def _stack(members: Sequence[Mapping[str, Tensor]], *, grad: bool = True) -> dict[str, Tensor]:
-    return {name: torch.stack([each[name].detach() for each in members]).requires_grad_(grad) for name in members[0]}
