@@ -86,6 +86,9 @@ class Unlearner(Protocol[TaskT]):
 class _Undeclared:
     """Stands in for a data set that the unlearner did not declare."""
 
+    _name: str
+    _unlearner: str
+
     def __init__(self, name: str, unlearner: object) -> None:
         self.__dict__.update(_name=name, _unlearner=type(unlearner).__name__)
 
@@ -146,9 +149,10 @@ def forget(
         level, why = unlearner.guarantee, f"{type(unlearner).__name__} changed the weights; no audit is attached"
         exposure = model.exposure.of(request.ids)
         if level == "exact":
-            result.exposure = model.exposure.without(request.ids, model.exposure.parts)
-            level, why = result.exposure.level(request.ids)
-            exposure = result.exposure.of(request.ids)
+            remaining = model.exposure.without(request.ids, model.exposure.parts)
+            result.exposure = remaining
+            level, why = remaining.level(request.ids)
+            exposure = remaining.of(request.ids)
         name = type(unlearner).__name__
     elif isinstance(model, Forgettable):
         result = model
