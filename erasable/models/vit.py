@@ -101,14 +101,15 @@ class Block(nn.Module):
     """Attention and a two-layer network, each after a LayerNorm and beside a shortcut.
 
     Attention is written as two products: the fused kernel has no vectorised form for populations, and is not faster for
-    a dozen tokens.
+    a dozen tokens. Keys and values have no bias: softmax ignores that of the keys (whose gradient would be nothing but
+    rounding, which AdamW blows up), and that of the values is one with the bias of the projection.
     """
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width, bias=False)
         self.project = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
