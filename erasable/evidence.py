@@ -3,6 +3,7 @@
 Models in, Evidence out: a signal. Evidence in, Finding out: a metric or an attack. No function does both.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from torch import Tensor
 from erasable.errors import Misaligned, PopulationTooSmall, TaskMismatch
 
 Direction = Literal["lower", "higher", "match", "none"]
+RANGES = {"%": (0.0, 100.0), "nats": (0.0, math.inf), "steps": (0.0, math.inf)}  # what a value of a unit can be
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,10 +146,16 @@ def joint(findings: Sequence[Finding]) -> tuple[Finding, ...]:
             side = {"lower": apart, "higher": -apart}.get(finding.direction, apart.abs())
             widest = max(widest, float(side.max()))
     return tuple(
-        finding if at not in scales else finding.model_copy(update={
-            "null_band": (scales[at][0] - widest * scales[at][1], scales[at][0] + widest * scales[at][1])})
+        finding.model_copy(update={"null_band": _around(*scales[at], widest, finding.unit)})
+        if at in scales
+        else finding
         for at, finding in enumerate(findings)
-    )  # fmt: skip
+    )
+
+
+def _around(mean: float, scale: float, widest: float, unit: str) -> tuple[float, float]:
+    least, most = RANGES.get(unit, (-math.inf, math.inf))
+    return max(least, mean - widest * scale), min(most, mean + widest * scale)
 
 
 def binomial_interval(successes: float, n: int) -> tuple[float, float]:

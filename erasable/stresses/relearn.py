@@ -4,9 +4,10 @@ Knowledge that was hidden rather than removed comes back sooner than it comes to
 
     steps = the first t with  accuracy_t(erased) >= (1 - tolerance) * accuracy of the untouched model
 
-Adam at 1e-3 with batches of 256 and a tolerance of 5 % follow V. S. Chundawat et al., *Zero-shot machine unlearning*
-(IEEE TIFS 2023, arXiv 2201.05629). Differs: steps are on the erased samples alone, counted singly, and censored at
-`cap`. A model with a memory is judged by its network (`as_network()`): only weights are trained, and no row is added.
+Adam with batches of 256 and a tolerance of 5 % follow V. S. Chundawat et al., *Zero-shot machine unlearning* (IEEE TIFS
+2023, arXiv 2201.05629). Differs: steps are on the erased samples alone, three times as long (3e-3), counted singly, and
+censored at `cap`. A model with a memory is judged by its network (`as_network()`): only weights are trained, and no row
+is added.
 """
 
 import copy
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from erasable._plumbing.seeds import generator
 from erasable.dataset import Dataset
@@ -24,7 +26,10 @@ from erasable.task import LogitTask
 
 @dataclass(frozen=True)
 class Relearned:
-    """`steps` until the goal, or the cap when it was not `reached`; `curve` is the accuracy before each step, in %."""
+    """`steps` until the goal, or the cap when it was not `reached`.
+
+    `curve` is the accuracy in % before each step, on the step's own batch: one pass serves both.
+    """
 
     steps: int
     reached: bool
@@ -35,8 +40,8 @@ class Relearned:
 class Relearn:
     """(model, task, erased data, goal) -> Relearned. The model is copied and never changed."""
 
-    cap: int = 60
-    lr: float = 1e-3
+    cap: int = 100
+    lr: float = 3e-3
     batch: int = 256
     tolerance: float = 0.05
 
@@ -54,17 +59,14 @@ class Relearn:
         goal = (1 - self.tolerance) * untouched - 1e-9
         optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=self.lr)
         everything = task.batch(erased, torch.arange(len(erased)))
-        order, curve = generator(seed, "relearn"), []
+        labels, order, curve = task.labels(everything), generator(seed, "relearn"), []
         for step in range(self.cap + 1):
-            with torch.no_grad():
-                right = task.logits(network, everything).argmax(dim=1) == task.labels(everything)
-            curve.append(100 * float(right.double().mean()))
+            at = torch.randperm(len(erased), generator=order)[: self.batch]
+            logits = task.logits(network, {name: each[at] for name, each in everything.items()})
+            curve.append(100 * float((logits.argmax(dim=1) == labels[at]).double().mean()))
             if curve[-1] >= goal:
                 return Relearned(step, True, tuple(curve))
-            if step == self.cap:
-                break
-            at = torch.randperm(len(erased), generator=order)[: self.batch]
-            loss = task.losses(network, {name: each[at] for name, each in everything.items()}).mean()
+            loss = functional.cross_entropy(logits, labels[at])
             if not loss.requires_grad:
                 raise TaskMismatch(f"the loss of a {type(model).__name__} depends on no weight",
                                    expected="a differentiable network",

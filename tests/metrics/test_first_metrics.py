@@ -8,6 +8,7 @@ import torch
 from erasable.errors import Misaligned, PopulationTooSmall
 from erasable.evidence import Evidence, Finding, joint
 from erasable.metrics import accuracy, average_gap, cost, disagreement, kl, membership, relearning
+from erasable.metrics.membership import auroc
 
 
 def evidence(values, signal):
@@ -74,6 +75,16 @@ def test_membership_by_hand():
     assert apart.interval[0] == pytest.approx(100 * 0.025**0.5)  # not "exactly 100": two samples show little
     with pytest.raises(Misaligned):
         membership(erased, evidence([[0.1], [0.2]], "confidence"), subject="a")
+
+
+def test_auroc_equals_the_library_with_ties():
+    from sklearn.metrics import roc_auc_score
+
+    g = torch.Generator().manual_seed(0)
+    erased, fresh = (torch.randint(0, 9, (3, n), generator=g).double() / 9 for n in (30, 50))
+    group = [1] * 30 + [0] * 50
+    slow = [100 * roc_auc_score(group, torch.cat(pair).numpy()) for pair in zip(erased, fresh, strict=True)]
+    assert auroc(evidence(erased, "c"), evidence(fresh, "c")) == pytest.approx(slow)
 
 
 def test_the_auroc_interval_covers_the_truth_about_as_often_as_it_says():

@@ -1,0 +1,162 @@
+"""What an audit found, as data: JSON is the truth; HTML and Markdown are views of it.
+
+Report   provenance, and one Section per request
+Section  a verdict in words, and one Row per way of forgetting
+Row      the guarantee, the status, the findings with the oracles' noise beside them, and what the figures draw
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from erasable.errors import InvalidData, NewerVersion
+from erasable.evidence import Finding
+from erasable.receipt import Level, Receipt
+
+SCHEMA = 1
+Role = Literal["method", "untouched", "retrain"]
+Status = Literal["no trace", "remembered", "stands out", "cannot tell"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+STATUSES: dict[Status, str] = {
+    "no trace": "No trace found",
+    "remembered": "Still remembered",
+    "stands out": "Stands out",
+    "cannot tell": "Cannot tell",
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Histogram(_Model):
+    """Shares of samples per bin of the log-odds of the true class; both ends hold what lies beyond them."""
+
+    edges: tuple[float, ...]
+    after: tuple[Share, ...]
+    oracles: tuple[Share, ...]
+    fresh: tuple[Share, ...]
+
+
+class Guess(_Model):
+    """What one model answered for one erased sample, and what its oracles answer most often."""
+
+    subject: str
+    before: str | None
+    after: str
+    confidence: Share
+    oracle: str
+    agree: int  # oracles that answer so
+    oracles: int
+
+
+class Sample(_Model):
+    """One erased sample. `picture` is a PNG in base64."""
+
+    id: str
+    label: str
+    picture: str | None = Field(default=None, pattern=r"^[A-Za-z0-9+/=]+$")
+    guesses: tuple[Guess, ...]
+
+
+class Row(_Model):
+    """One way of forgetting, judged against models of its own kind that never saw the samples."""
+
+    name: str
+    role: Role
+    level: Level | None
+    why: str
+    status: Status
+    verdict: str
+    oracles: int
+    oracle_seeds: tuple[int, ...]
+    judged: tuple[Finding, ...]  # what the status rests on; their bands hold together
+    shown: tuple[Finding, ...]  # accuracy that was kept, average gap, cost
+    before: tuple[Finding, ...]  # the judged ones before the erasure
+    histogram: Histogram
+    note: str
+    receipt: Receipt | None
+
+    def finding(self, metric: str) -> Finding | None:
+        """By name; None where it was not measured."""
+        return next((each for each in (*self.judged, *self.shown) if each.metric == metric), None)
+
+    def earlier(self, metric: str) -> Finding | None:
+        """The same finding before the erasure."""
+        return next((each for each in self.before if each.metric == metric), None)
+
+
+class Section(_Model):
+    """One request and all ways of carrying it out."""
+
+    title: str
+    case: str
+    verdict: str
+    cautions: tuple[str, ...]
+    erased: int
+    retained: int
+    classes_gone: tuple[str, ...]
+    rows: tuple[Row, ...]
+    samples: tuple[Sample, ...]
+    samples_order: str
+    data: str
+    digests: dict[str, str]
+    seed: int
+    seconds: float
+
+    def facts(self) -> str:
+        """What was erased, in words."""
+        text = f"{self.erased:,} samples of {self.data} erased, {self.retained:,} kept. Case {self.case}."
+        if self.classes_gone:
+            text += (f" Nothing of class {', '.join(self.classes_gone)} remains in training, so test accuracy is over "
+                     "the other classes.")  # fmt: skip
+        return text
+
+
+class Report(_Model):
+    """Everything that was judged together. Numbers of different `erasable_version`s are not to be tabled together."""
+
+    schema_version: int = SCHEMA
+    title: str
+    command: str
+    created: str
+    show_samples: bool
+    sections: Annotated[tuple[Section, ...], Field(min_length=1)]
+    limits: tuple[str, ...]
+    versions: dict[str, str]
+    platform: str
+    erasable_version: str
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Report":
+        """Raises NewerVersion for a report of a later schema, InvalidData for anything else that is no report."""
+        try:
+            version = _Version.model_validate_json(text).schema_version
+            if version > SCHEMA:
+                raise NewerVersion(f"a report of schema {version}", expected=f"schema {SCHEMA} or older",
+                                   do="update Erasable")  # fmt: skip
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise InvalidData(f"no report: {first['msg']} at {where}", expected="JSON that an audit wrote",
+                              do="audit again, or look at that place") from None  # fmt: skip
+
+    def to_markdown(self) -> str:
+        from erasable._plumbing.report_markdown import markdown
+
+        return markdown(self)
+
+    def to_html(self) -> str:
+        """One file: styles, figures and pictures inside, nothing is loaded and no script runs."""
+        from erasable._plumbing.report_page import page
+
+        return page(self)
+
+
+class _Version(BaseModel):
+    schema_version: int

@@ -1,0 +1,220 @@
+"""Judging whole models: those that memorised the samples are caught, those that never saw them are not."""
+
+import pytest
+import torch
+from torch import nn
+
+from erasable.audit import Probe, Subject, compile_report, judge
+from erasable.dataset import Dataset
+from erasable.errors import EvidenceError, Misaligned, PopulationTooSmall, TaskMismatch
+from erasable.evidence import Evidence
+from erasable.network import Network
+from erasable.population import Population, oracles
+from erasable.receipt import Exposure
+from erasable.request import Request
+from erasable.stresses import Relearn
+from erasable.tasks import Classification
+from erasable.train import Recipe
+
+ORACLES = 10
+TASK = Classification(shape=(24,), classes=3, low=(-3.0,), high=(3.0,), inputs="x")
+METHOD = Network(network="mlp width=64", recipe=Recipe(epochs=25, batch=32, lr=0.3, weight_decay=0.0))
+
+
+def noisy(n, seed, name):
+    """Three classes that can be told about two times in three: a network that fits them has learned by heart."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 3
+    x = torch.randn(n, 24, generator=g).clamp(-3, 3)
+    x[torch.arange(n), labels] += 1.2
+    return Dataset.of({"x": x, "label": labels}, [f"{name}{i}" for i in range(n)], name=name,
+                      facts={"classes": ["a", "b", "c"]})  # fmt: skip
+
+
+DATA, FRESH = noisy(240, 0, "train"), noisy(120, 1, "test")
+REQUEST = Request("case", DATA.ids[:48])
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Ten oracles, one more that was kept apart, and the original."""
+    split = REQUEST.split(DATA)
+    known = oracles(METHOD, split.retain, TASK, seeds=list(range(ORACLES + 1)))
+    original = METHOD.train(DATA, TASK, seeds=[99])[0]
+    return Population(known.models[:-1], known.seeds[:-1], "oracle"), known.models[-1], original
+
+
+@pytest.fixture(scope="module")
+def probe():
+    return Probe.of(REQUEST, DATA, FRESH, TASK, seed=0)
+
+
+@pytest.fixture(scope="module")
+def section(models, probe):
+    references, fresh, original = models
+    before = probe.look([original])
+    return judge(
+        [
+            Subject(name="do nothing", model=original, oracles=references, before=before, role="untouched",
+                    seconds=0.0),
+            Subject(name="retrain", model=fresh, oracles=references, before=before, role="retrain", level="exact",
+                    seconds=2.0),
+            Subject(name="hidden", model=original, oracles=references, before=before, level="revoked", seconds=0.001,
+                    preparation_seconds=3.0),
+            Subject(name="again", model=fresh, oracles=references, level="exact"),
+        ],
+        probe, title="one owner", relearn=Relearn(cap=20),
+    )  # fmt: skip
+
+
+def test_the_untouched_model_is_caught_and_the_retrained_one_is_not(section):
+    status = {row.name: row.status for row in section.rows}
+    assert status == {"do nothing": "remembered", "retrain": "no trace", "hidden": "remembered", "again": "no trace"}
+    assert section.rows[0].finding("forget accuracy").value == 100
+    assert section.rows[0].finding("disagreement").inside_noise is False
+
+
+def test_every_distance_has_the_oracles_beside_it(section):
+    for row in section.rows:
+        for finding in row.judged:
+            assert len(finding.null_values) == ORACLES
+            assert finding.null_band is not None
+
+
+def test_words_keep_memory_and_network_apart(section):
+    assert "erased from memory but still remembered by the network with hidden" in section.verdict.lower()
+    assert section.rows[2].verdict.startswith("Erased from memory, still remembered by the network.")
+
+
+def test_what_is_not_known_is_not_made_up(section):
+    again = section.rows[3]
+    assert again.finding("relearning") is None
+    assert again.finding("time") is None
+    assert again.before == ()
+    assert any("from before the erasure" in each for each in section.cautions)
+    assert section.rows[2].finding("time").value == 0.001
+    assert section.rows[2].finding("preparation").value == 3.0
+
+
+def test_relearning_acts_on_the_network_that_saw_the_samples(section):
+    hidden, fresh = section.rows[2].finding("relearning"), section.rows[1].finding("relearning")
+    assert hidden.value == 0
+    assert fresh.value > 0
+
+
+def test_histograms_are_shares(section):
+    for row in section.rows:
+        for shares in (row.histogram.after, row.histogram.oracles, row.histogram.fresh):
+            assert sum(shares) == pytest.approx(1)
+            assert len(shares) == len(row.histogram.edges) - 1
+
+
+def test_shown_samples_are_those_that_the_oracles_know_least(section, models, probe):
+    seen = probe.look(models[0].models).confidence["forget"].values.mean(dim=0)
+    assert section.samples[0].id == probe.forget.ids[int(seen.argmin())]
+    assert len(section.samples) == 8
+    assert section.samples[0].picture is None  # rows of numbers are no pictures
+    guess = section.samples[0].guesses[0]
+    assert (guess.before, guess.after, guess.oracles) == (section.samples[0].label,) * 2 + (ORACLES,)
+
+
+def test_judging_twice_gives_the_same(models, probe, section):
+    references, fresh, original = models
+    before = probe.look([original])
+    again = judge([Subject(name="retrain", model=fresh, oracles=references, before=before, role="retrain",
+                           level="exact", seconds=2.0)], probe, title="x", relearn=Relearn(cap=20))  # fmt: skip
+    assert again.rows[0] == section.rows[1]
+
+
+def test_each_subject_is_judged_by_its_own_oracles(models, probe, section):
+    references, fresh, _ = models
+    others = Population(references.models[:4], references.seeds[:4], "oracle")
+    found = judge([Subject(name="a", model=fresh, oracles=references), Subject(name="b", model=fresh, oracles=others)],
+                  probe, title="x")  # fmt: skip
+    assert [row.oracles for row in found.rows] == [ORACLES, 4]
+    assert [len(row.judged[0].null_values) for row in found.rows] == [ORACLES, 4]
+
+
+def test_a_model_in_which_nothing_showed_before_cannot_be_told(models, probe):
+    references, fresh, _ = models
+    found = judge([Subject(name="a", model=fresh, oracles=references, before=probe.look([fresh]), role="untouched")],
+                  probe, title="x")  # fmt: skip
+    assert found.rows[0].status == "cannot tell"
+    assert any("Doing nothing is inside the noise" in each for each in found.cautions)
+
+
+def test_one_oracle_is_refused(models, probe):
+    references, fresh, _ = models
+    alone = Population(references.models[:1], (0,), "oracle")
+    with pytest.raises(PopulationTooSmall, match="at least 2"):
+        judge([Subject(name="a", model=fresh, oracles=alone)], probe, title="x")
+
+
+def test_subjects_need_names_of_their_own(models, probe):
+    references, fresh, _ = models
+    subject = Subject(name="a", model=fresh, oracles=references)
+    for wrong in ([], [subject, subject]):
+        with pytest.raises(EvidenceError):
+            judge(wrong, probe, title="x")
+
+
+def test_a_diverged_model_is_refused(models, probe):
+    references = models[0]
+
+    class Diverged(nn.Module):
+        exposure, memory = Exposure({}), None
+
+        def forward(self, x):
+            return torch.full((len(x), 3), torch.nan)
+
+    with pytest.raises(Misaligned, match="diverged"):
+        judge([Subject(name="a", model=Diverged(), oracles=references)], probe, title="x")
+
+
+def test_a_probe_of_a_whole_class():
+    request = Request("class b", DATA.where("label", 1).ids)
+    probe = Probe.of(request, DATA, FRESH, TASK)
+    assert probe.gone == ("b",)
+    assert set(probe.labels["test"].tolist()) == {0, 2}  # accuracy is over what is still trained on
+    assert set(probe.labels["peers"].tolist()) == {1}  # membership compares with the same class
+    assert (len(probe.forget), len(probe.retain), len(probe.peers)) == (80, 160, 40)
+
+
+def test_a_probe_is_capped_seeded_and_balanced():
+    probe = Probe.of(REQUEST, DATA, FRESH, TASK, seed=3, most=50)
+    assert (len(probe.retain), len(probe.test), probe.retained) == (50, 50, 192)
+    assert probe.labels["peers"].bincount().tolist() == probe.labels["forget"].bincount().tolist()
+    assert Probe.of(REQUEST, DATA, FRESH, TASK, seed=3, most=50).retain.ids == probe.retain.ids
+    assert Probe.of(REQUEST, DATA, FRESH, TASK, seed=4, most=50).retain.ids != probe.retain.ids
+
+
+def test_without_test_samples_of_the_class_membership_is_left_out_and_told(models):
+    request = Request("class b", DATA.where("label", 1).ids)
+    others = FRESH.without(FRESH.where("label", 1).ids)
+    probe = Probe.of(request, DATA, others, TASK)
+    references, fresh, _ = models
+    found = judge([Subject(name="a", model=fresh, oracles=references)], probe, title="x")
+    assert found.rows[0].finding("membership AUROC") is None
+    assert any("membership AUROC was not measured" in each for each in found.cautions)
+
+
+def test_a_task_without_answers_is_refused():
+    class Losses:
+        draws = 0
+
+    with pytest.raises(TaskMismatch, match="answers"):
+        Probe.of(REQUEST, DATA, FRESH, Losses())
+
+
+def test_samples_stay_out_of_a_report_unless_asked_for(section):
+    hidden, shown = compile_report([section], title="t"), compile_report([section], title="t", show_samples=True)
+    assert hidden.sections[0].samples == ()
+    assert len(shown.sections[0].samples) == 8
+    assert not any(each in hidden.to_json() for each in REQUEST.ids)
+
+
+def test_evidence_knows_who_was_fitted_on_what(models, probe):
+    references, _, original = models
+    seen: Evidence = probe.look([original]).log_p["forget"]
+    assert bool(seen.member.all())
+    assert not bool(probe.look(references.models).log_p["forget"].member.any())
