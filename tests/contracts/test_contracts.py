@@ -1,0 +1,123 @@
+"""The contracts over everything in the catalog, on toy tasks; and fakes that break each promise."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from erasable import catalog
+from erasable.contracts import check_forgettable, check_method, check_task, check_unlearner
+from erasable.datasets.text import text
+from erasable.errors import ErasableError
+from erasable.network import Network
+from erasable.tasks.language import NextToken
+from erasable.train import Recipe
+from erasable.unlearner import Forgettable
+from tests.toys import TINY, blob_task, blobs, sentences
+
+BLOBS = blobs(60, owners=12).declare_public(blobs().ids[:20])
+LINES = sentences()
+SHORT = dataclasses.replace(TINY, epochs=2)
+SMALL = {"network": "mlp width=6", "recipe": SHORT}
+GPT = {"network": "gpt width=8 depth=1 heads=2", "recipe": Recipe(epochs=2, batch=8, lr=0.01, optimizer="adamw")}
+MUNKEY = {"network": "vit patch=1 width=8 depth=1 heads=2", "key_network": "mlp width=6", "value_width": 8,
+          "neighbours": 3, "recipe": SHORT}  # fmt: skip
+
+TOYS = {"classification": (BLOBS, blob_task()), "next-token": (LINES, NextToken.of(LINES))}
+SETTINGS = {  # one line per variant whose code differs
+    "classification": {
+        "network": [SMALL],
+        "spm": [
+            SMALL,
+            {**SMALL, "encoder": "public"},
+            {**SMALL, "encoder": "public", "similarity": "covariance"},
+            {**SMALL, "training": "episodes", "support": 12},
+            {**SMALL, "retrieval": "nearest", "neighbours": 5},
+        ],
+        "munkey": [
+            MUNKEY,
+            {**MUNKEY, "phases": 2, "value_steps": 3},
+            {**MUNKEY, "keys": "pixels", "phases": 2, "value_steps": 3, "values": "shared", "aggregation": "rank"},
+        ],
+        "sisa": [{**SMALL, "shards": 3, "slices": 2}, {**SMALL, "shards": 2, "aggregate": "vote"}],
+        "nearest-mean": [SMALL],
+        "knn": [{**SMALL, "neighbours": 3}],
+        "logit-mask": [SMALL],
+    },
+    "next-token": {"network": [GPT], "sisa": [{**GPT, "shards": 2, "slices": 2}]},
+}
+UNLEARNERS = {"finetune": {"epochs": 1}, "gradient-ascent": {"epochs": 2}}  # where defaults are too slow
+
+CASES = [(task, name, each) for task, methods in SETTINGS.items() for name, given in methods.items() for each in given]
+IDS = [f"{task}-{name}-{i}" for i, (task, name, _) in enumerate(CASES)]
+EXEMPT = {"munkey": "restoring draws the weights that it then replaces from the global generator"}  # to be mended
+
+
+def erasable_ids(data):
+    ids = data.private.ids
+    return [ids[3], ids[11], ids[4]]
+
+
+def test_every_method_and_task_has_toy_settings():
+    assert set(SETTINGS["classification"]) == set(catalog.METHODS)
+    assert set(SETTINGS) == set(TOYS) == set(catalog.TASKS)
+
+
+CASES = [pytest.param(*each, marks=pytest.mark.xfail(reason=EXEMPT[each[1]], strict=True) if each[1] in EXEMPT else ())
+         for each in CASES]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task_name", "name", "settings"), CASES, ids=IDS)
+def test_methods(task_name, name, settings):
+    data, task = TOYS[task_name]
+    check_method(catalog.METHODS[name](**settings), data, task, tolerance=1e-3)
+
+
+@pytest.mark.parametrize(("task_name", "name", "settings"), CASES, ids=IDS)
+def test_forgettable(task_name, name, settings):
+    data, task = TOYS[task_name]
+    if name == "network":
+        assert not isinstance(Network(**settings).train(data, task, seeds=[0])[0], Forgettable)
+        return
+    check_forgettable(catalog.METHODS[name](**settings), data, task, ids=erasable_ids(data))
+
+
+@pytest.mark.parametrize("task_name", TOYS)
+@pytest.mark.parametrize("name", catalog.UNLEARNERS)
+def test_unlearners(name, task_name):
+    data, task = TOYS[task_name]
+    unlearner = catalog.UNLEARNERS[name](**UNLEARNERS.get(name, {}))
+    method = Network(**SETTINGS[task_name]["network"][0])
+    check_unlearner(unlearner, method, data, task, ids=erasable_ids(data))
+
+
+@pytest.mark.parametrize("task_name", TOYS)
+def test_tasks(task_name):
+    data, task = TOYS[task_name]
+    torch.manual_seed(0)
+    check_task(task, data, Network(**SETTINGS[task_name]["network"][0]).build(task))
+
+
+def test_augmented_pictures():
+    digits = catalog.DATASETS["digits"]()
+    task = catalog.TASKS["classification"].of(digits, shift=1, flip=True)
+    torch.manual_seed(0)
+    check_task(task, digits.take(torch.arange(8)), Network(network="convnet widths=8,8").build(task))
+
+
+@pytest.mark.parametrize("name", [each for each in catalog.METHODS if each not in SETTINGS["next-token"]])
+def test_methods_for_classes_refuse_text(name):
+    with pytest.raises(ErasableError):
+        catalog.METHODS[name]().train(LINES, TOYS["next-token"][1], seeds=[0])
+
+
+def test_real_text():
+    folder = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "text"
+    if not folder.is_dir():
+        pytest.skip("no folder of texts beside the repository")
+    data = text(folder / "frankenstein.txt", context=15)
+    task, data = NextToken.of(data), data.take(torch.arange(48))
+    method = Network(**GPT)
+    check_task(task, data, method.build(task))
+    check_method(method, data, task, tolerance=1e-3)
