@@ -9,6 +9,7 @@ The name may come from a file, so nothing but a class of torch modules is ever c
 
 import importlib
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,26 +41,42 @@ def build_encoder(spec: str, shape: Sequence[int], *, vocabulary: int | None = N
         raise UnknownName(f"encoder '{name}'", expected="a known one", do=nearest_names(name, ENCODERS))
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise UnknownName(f"encoder '{name}' is no network", expected="a class of torch modules", do="name such a one")
-    settings = dict(_setting(spec, pair) for pair in pairs)
+    written = dict(_setting(spec, pair) for pair in pairs)
     parameters = inspect.signature(found).parameters
     known = [each for each in parameters if each not in ("shape", "vocabulary")]
-    if wrong := [each for each in settings if each not in known]:
+    if wrong := [each for each in written if each not in known]:
         raise SettingsError(f"setting '{wrong[0]}' of encoder '{name}'", expected=f"one of {known}", do="correct it")
-    for each, value in settings.items():
-        if isinstance(parameters[each].default, tuple | list) and isinstance(value, int):
-            settings[each] = [value]  # "widths=16" is a list of one
+    settings = {each: _value(text, parameters[each]) for each, text in written.items()}
     if ("vocabulary" in parameters) != (vocabulary is not None):
         raise TaskMismatch(f"encoder '{name}' with a task of {vocabulary or 'no'} tokens",
                            expected="a language model for a task of tokens, another encoder for other tasks",
                            do="choose the network for the task, such as 'gpt' or 'convnet'")  # fmt: skip
     if vocabulary is not None:
         settings["vocabulary"] = vocabulary
-    return found(shape, **settings)
+    try:
+        return found(shape, **settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SettingsError(f"encoder '{spec}' cannot be built for inputs of {tuple(shape)} ({error})",
+                            expected=f"{known} that fit together and the data",
+                            do="correct them") from error  # fmt: skip
 
 
-def _setting(spec: str, pair: str) -> tuple[str, Any]:
+def _setting(spec: str, pair: str) -> tuple[str, str]:
     name, equals, text = pair.partition("=")
     if not equals or not name or not text:
         raise SettingsError(f"'{pair}' in encoder '{spec}'", expected="name=value", do="write widths=16,32")
-    parts = [int(part) if part.lstrip("-").isdigit() else part for part in text.split(",")]
-    return name, parts if len(parts) > 1 else parts[0]
+    return name, text
+
+
+def _value(text: str, parameter: inspect.Parameter) -> Any:
+    """Text as it is for a parameter that takes text; otherwise a number, or a list of what commas separate."""
+    if parameter.annotation in (str, "str"):
+        return text
+    parts = [_number(part) for part in text.split(",")]
+    return parts if len(parts) > 1 or isinstance(parameter.default, tuple | list) else parts[0]
+
+
+def _number(text: str) -> int | float | str:
+    if re.fullmatch(r"-?[0-9]+", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?[0-9]*\.?[0-9]+(e-?[0-9]+)?", text) else text

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from erasable.errors import SettingsError
+
 
 class ConvNet(nn.Module):
-    """(batch, channels, height, width) -> (batch, width): conv-GroupNorm-ReLU blocks, each after the first with stride 2.
+    """(batch, channels, height, width) -> (batch, width): blocks of conv, GroupNorm, ReLU; stride 2 after the first.
 
     widths  the blocks' channels
     pool    the last block's features are averaged to pool x pool positions: width = widths[-1] * pool^2. More positions
@@ -17,6 +19,10 @@ class ConvNet(nn.Module):
         self, shape: Sequence[int], *, widths: Sequence[int] = (32, 64, 128), groups: int = 8, pool: int = 1
     ) -> None:
         super().__init__()
+        if len(shape) != 3 or pool < 1 or groups < 1 or any(each < 1 or each % groups for each in widths):
+            raise SettingsError(f"widths={list(widths)} groups={groups} pool={pool} for inputs of {tuple(shape)}",
+                                expected="pictures, (channels, height, width), and groups that divide the widths",
+                                do="correct the encoder's settings, or choose another encoder")  # fmt: skip
         self.width = widths[-1] * pool**2
         layers: list[nn.Module] = []
         inside = shape[0]

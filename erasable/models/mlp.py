@@ -5,17 +5,21 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from erasable.errors import SettingsError
+
 
 class MLP(nn.Module):
     """(batch, *shape) -> (batch, width), ReLU after every layer."""
 
     def __init__(self, shape: Sequence[int], *, width: int = 128, depth: int = 1) -> None:
         super().__init__()
+        if width < 1 or depth < 1:
+            raise SettingsError(f"width={width} depth={depth}", expected="at least 1", do="correct the settings")
         self.width = width
-        sizes = [math.prod(shape), *[width] * depth]
-        self.layers = nn.Sequential(
-            nn.Flatten(), *(layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU()))
-        )
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inside in [math.prod(shape), *[width] * (depth - 1)]:
+            layers += [nn.Linear(inside, width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)  # type: ignore[no-any-return]
