@@ -261,8 +261,9 @@ class Memory:
             old = self._columns
             self._columns = {name: column.to(target) for name, column in old.items()}
             self.device = self._columns["keys"].device
-            for column in old.values():
-                column.zero_()
+            for name, column in old.items():
+                if self._columns[name] is not column:  # "cuda" and "cuda:0" may be the same place
+                    column.zero_()
         return self
 
     # --- searching -------------------------------------------------------------------------------------------------

@@ -160,9 +160,35 @@ def test_erased_bytes_leave_every_buffer():
 def test_moving_leaves_the_old_buffers_empty():
     memory = filled()
     before, old = contents(memory), memory._columns["keys"]
-    assert memory.to("cpu") is memory
-    assert contents(memory) == before
-    assert old.any()  # nothing moved, nothing zeroed
+    for same in ("cpu", "cpu:0"):  # nothing moves, so nothing may be zeroed
+        assert memory.to(same) is memory
+        assert contents(memory) == before
+    memory.to("meta")  # a device without storage
+    assert memory.device.type == memory.keys.device.type == "meta"
+    assert not old.any()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_a_memory_on_an_accelerator_is_the_same(tmp_path):
+    here, there = filled(50, key=8), filled(50, key=8).to("cuda")
+    there.to("cuda").to("cuda:0")
+    queries = torch.randn(9, 8, generator=torch.Generator().manual_seed(3))
+    for memory in (here, there):
+        memory.digest()
+        memory.remove(["s3", "s49", "s10"])
+        memory.add(["new"], torch.ones(1, 8), torch.ones(1, 2), torch.tensor([1]))
+    assert there.keys.device.type == "cuda"
+    assert there.digest() == here.digest()
+    for metric in ("cosine", "l2", "dot"):
+        exclude = here.rows(["s1"] * 9)
+        expected, found = here.nearest(queries, 4, metric=metric, exclude=exclude), there.nearest(
+            queries.cuda(), 4, metric=metric, exclude=there.rows(["s1"] * 9))  # fmt: skip
+        assert torch.equal(found[1].cpu(), expected[1])
+        assert torch.allclose(found[0].cpu(), expected[0], atol=1e-5)
+    there.save(tmp_path / "m.sqlite")
+    assert Memory.open(tmp_path / "m.sqlite", device="cuda").digest() == here.digest()
+    assert there.select(["s5", "new"]).keys.device.type == "cuda"
 
 
 # --- search --------------------------------------------------------------------------------------------------------

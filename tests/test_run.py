@@ -231,6 +231,7 @@ def test_forgetting_erases_in_ram_and_on_disk(run):
     assert receipt.level == "revoked"  # the head was fitted on s8
     assert receipt.exposure == {"head": 1}
     assert not any(each.startswith(epilogue.HERE) for each in receipt.not_reached)
+    assert epilogue.TOMBSTONES in receipt.not_reached
     assert holds(run, 7) == holds(run, 8) == []
     assert holds(run, 9) == ["memory.sqlite"]
     assert pattern(7) not in run.model.memory._columns["keys"].numpy().tobytes()

@@ -30,6 +30,7 @@ PIECES = 16  # places of a changed weight tensor that are searched for
 REMEMBERED = 64  # fingerprints that outlive a kill
 PRINT = 18  # bytes of one
 HERE = "the run folder: "  # how the limits begin that a later search may lift
+TOMBSTONES = "the ids of the erased samples: the run folder keeps them, so that they cannot return or be erased twice"
 
 
 def weights_name(generation: int) -> str:
@@ -165,7 +166,7 @@ def _body(receipt: Receipt) -> str:
 
 def store_receipt(connection: sqlite3.Connection, number: int, receipt: Receipt) -> None:
     """As it is before the search."""
-    limits = (HERE + "it has not been searched yet", *receipt.not_reached)
+    limits = (HERE + "it has not been searched yet", TOMBSTONES, *receipt.not_reached)
     receipt = receipt.model_copy(update={"erasure": "L1", "not_reached": limits})
     connection.execute("INSERT INTO receipts VALUES (?, ?)", (number, _body(receipt)))
 

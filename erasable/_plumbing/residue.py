@@ -58,7 +58,8 @@ class Needles:
     def find(self, block: bytes) -> set[bytes]:
         aligned = np.frombuffer(block, "<u8", len(block) // 8)
         at = self.table.hits(aligned)
-        at = at[np.isin(aligned[at], self.words)]
+        place = np.searchsorted(self.words, aligned[at]).clip(max=len(self.words) - 1)
+        at = at[self.words[place] == aligned[at]]
         found = set()
         for position in (8 * at).tolist():
             for start in range(max(position - 7, 0), position + 1):

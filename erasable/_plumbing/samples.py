@@ -85,7 +85,7 @@ def _labels(task: Any, data: Dataset) -> dict[str, int]:
     if not isinstance(task, LogitTask):
         return {}
     found = [task.labels(task.batch(data, at)).cpu() for at in torch.split(torch.arange(len(data)), CHUNK)]
-    single = all(each.ndim == 1 for each in found)
+    single = all(each.ndim == 1 and not each.is_floating_point() for each in found)
     return dict(zip(data.ids, torch.cat(found).tolist(), strict=True)) if single else {}
 
 

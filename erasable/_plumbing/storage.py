@@ -180,7 +180,7 @@ def sweep_unfinished(path: Path) -> None:
     """Remove what a killed process left of a folder `path` that it was building; one still being built stays."""
     import fcntl
 
-    for folder in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"):
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}/"):
         with translated(folder):
             handle = os.open(folder, os.O_RDONLY)
             try:

@@ -120,8 +120,10 @@ def test_leftovers_of_a_killed_creation_go_and_a_living_one_stays(tmp_path):
     for folder in (dead, alive, other):
         folder.mkdir()
         (folder / "memory.sqlite").write_bytes(b"x")
+    (tmp_path / ".run.4.tmp").write_bytes(b"a file is somebody else's")
     with storage.locked(alive):
         storage.sweep_unfinished(tmp_path / "run")
+    assert (tmp_path / ".run.4.tmp").exists()
     assert not dead.exists()
     assert alive.exists()
     assert other.exists()
