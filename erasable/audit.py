@@ -245,7 +245,7 @@ def compile_report(sections: Sequence[Section], *, title: str, command: str = ""
         sections=tuple(kept),
         limits=LIMITS,
         versions={"python": sys.version.split()[0], **{each: version(each) for each in packages}},
-        platform=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        platform=f"{platform.system()} {platform.machine()}, threads: {torch.get_num_threads()}",
         erasable_version=__version__,
     )
 

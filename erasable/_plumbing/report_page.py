@@ -180,7 +180,9 @@ def _cell(finding: Finding | None) -> Cell:
 def _track(section: Section, metric: str, colours: dict[str, int]) -> Track:
     found = [(row, row.finding(metric), row.earlier(metric)) for row in section.rows]
     shown = [each for _, finding, before in found for each in (finding, before) if each is not None]
-    numbers = [n for f in shown for n in (f.value, *(f.interval or ()), *(f.null_band or ()), *f.null_values)]
+    numbers = [n for f in shown for n in (f.value, *(f.interval or ()), *f.null_values)]
+    lows, highs = zip(*(f.null_band or (f.value, f.value) for f in shown), strict=True)
+    numbers += highs if metric == "KL" else [*lows, *highs]  # the low end may be 0, which a log axis does not have
     axis, ticks = _log_axis(numbers) if metric == "KL" else _axis(numbers)
     marks = tuple(_mark(row, finding, before, axis, colours[row.name]) for row, finding, before in found)
     return Track(*TRACKS[metric], ticks, marks)
