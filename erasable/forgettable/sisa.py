@@ -19,6 +19,7 @@ arXiv:1912.03817. Differs: places come from a hash of the owner, not from a shuf
 the default beside their majority vote; every stage has its own warm-up and cosine of the learning rate.
 """
 
+import copy
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
@@ -211,6 +212,8 @@ class SISA:
                 for name in names:
                     with seeded(name, "init"):
                         before.append(network.build(task).eval().requires_grad_(False))
+            else:
+                before = copy.deepcopy(before)  # files of weights hold no tensor twice
             stages.append(before)
         return [[stage[i] for stage in stages] for i in range(len(seeds))]
 

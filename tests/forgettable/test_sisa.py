@@ -118,6 +118,8 @@ def test_empty_shards_and_slices_have_no_say(slices):
     assert same(model, scratch(ids, method, data))
     assert full not in model.filled
     assert counts[shard] or shard not in model.filled
+    stored = [tensor.data_ptr() for tensor in model.state_dict().values()]
+    assert len(set(stored)) == len(stored)  # files of weights hold no tensor twice
     out = model(TASK.batch(data, torch.arange(12))["inputs"])
     assert torch.allclose(out.exp().sum(1), torch.ones(12), atol=1e-5)
 
