@@ -345,9 +345,10 @@ def test_rows_too_bland_to_search_for(tmp_path):
     assert epilogue.UNSEARCHED in receipt.not_reached[0]
 
 
-def test_short_keys_are_searched_for_with_their_ids(tmp_path):
+@pytest.mark.parametrize("name", ["a rather long name", "a name that is longer than what is searched for"])
+def test_short_keys_are_searched_for_with_their_ids(tmp_path, name):
     data = planted(30)
-    names = [f"a rather long name {i}" for i in range(30)]
+    names = [f"{name} {i}" for i in range(30)]
     short = Dataset.of({"x": data.read("x")[:, :2], "label": data.read("label")}, names)
     model = Toy().train(short, ToyTask(shape=(2,)), seeds=[0])[0]
     run = Run.create(tmp_path / "r", model, data=short, spec=SPEC)

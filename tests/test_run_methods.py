@@ -14,6 +14,9 @@ METHODS = {
     "network": {"network": "mlp width=8", "recipe": TINY},
     "spm": {"network": "mlp width=8", "recipe": TINY},
     "spm, public encoder": {"network": "mlp width=8", "recipe": TINY, "encoder": "public"},
+    "knn": {"network": "mlp width=8", "recipe": TINY},
+    "nearest-mean": {"network": "mlp width=8", "recipe": TINY},
+    "logit-mask": {"network": "mlp width=8", "recipe": TINY},
     "sisa": {"network": "mlp width=8", "recipe": TINY, "shards": 3},
 }
 GONE = ["blob/001", "blob/017", "blob/042"]

@@ -47,7 +47,9 @@ def needles_of_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> list[
     for at in spread:
         for key, value in connection.execute("SELECT key, value FROM memory WHERE id = ?", (ids[at],)):
             content = key + value
-            needles += residue.needles_in(content if len(content) >= residue.NEEDLE else ids[at].encode() + content)
+            if len(content) < residue.NEEDLE:  # with the end of the id before it, which alone stays as a tombstone
+                content = (ids[at].encode() + content)[-residue.NEEDLE :]
+            needles += residue.needles_in(content)
     return needles
 
 
