@@ -1,0 +1,80 @@
+"""Settings from text: `name=value` for the fields of a frozen dataclass, `recipe.lr=0.01` for those of a nested one."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from erasable.errors import SettingsError, nearest_names
+
+TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def build(kind: type[Any], given: Mapping[str, str], what: str) -> Any:
+    """`kind()` with the settings in `given` instead of its defaults; `what` names it in messages.
+
+    Raises SettingsError for an unknown name or a value of another type, and what the class itself refuses.
+    """
+    known = dict(_known(kind))
+    nested: dict[str, dict[str, Any]] = {}
+    changed: dict[str, Any] = {}
+    for name, text in given.items():
+        if name not in known:
+            raise SettingsError(f"the setting '{name}' for {what}", expected=f"one of {', '.join(known)}",
+                                do=nearest_names(name, known))  # fmt: skip
+        value = _value(known[name], text, f"{name}={text} for {what}")
+        outer, dot, inner = name.partition(".")
+        if dot:
+            nested.setdefault(outer, {})[inner] = value
+        else:
+            changed[name] = value
+    base = kind()
+    for outer, values in nested.items():
+        changed[outer] = dataclasses.replace(getattr(base, outer), **values)
+    return dataclasses.replace(base, **changed)
+
+
+def pairs(given: list[str] | None) -> dict[str, str]:
+    """name -> text. Raises SettingsError."""
+    found: dict[str, str] = {}
+    for each in given or ():
+        name, equals, text = each.partition("=")
+        if not equals or not name.strip():
+            raise SettingsError(f"'{each}'", expected="NAME=VALUE", do="write it like epochs=10")
+        if name.strip() in found:
+            raise SettingsError(f"'{name.strip()}' twice", expected="each name once", do="leave one out")
+        found[name.strip()] = text.strip()
+    return found
+
+
+def _known(kind: type[Any]) -> Iterator[tuple[str, Any]]:
+    """Every name that can be set, with its type."""
+    hints = typing.get_type_hints(kind)
+    for each in dataclasses.fields(kind):
+        hint = hints[each.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            inner = typing.get_type_hints(hint)
+            yield from ((f"{each.name}.{one.name}", inner[one.name]) for one in dataclasses.fields(hint))
+        elif each.init:
+            yield each.name, hint
+
+
+def _value(hint: Any, text: str, where: str) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if type(None) in inner and text.lower() == "none":
+            return None
+        return _value(next(each for each in inner if each is not type(None)), text, where)
+    if origin is typing.Literal:
+        chosen = [each for each in inner if str(each) == text]
+        if not chosen:
+            raise SettingsError(where, expected=f"one of {', '.join(map(str, inner))}", do="choose one")
+        return chosen[0]
+    if origin is tuple:
+        return tuple(_value(inner[0], each, where) for each in text.split(",") if each)
+    expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint)
+    try:
+        return TRUTH[text.lower()] if hint is bool else hint(text)
+    except (KeyError, ValueError, TypeError):
+        raise SettingsError(where, expected=expected or f"{hint}", do="correct the value") from None

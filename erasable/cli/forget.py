@@ -1,0 +1,139 @@
+"""`erasable forget`: erase samples from a run and print the receipt."""
+
+import copy
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from erasable.cli._fields import build, pairs
+from erasable.cli._options import AsJson, DataAt, RunFolder, Settings, result
+from erasable.errors import EmptyRequest, MissingFile, NotForgettable, SettingsError
+
+SHOWN = 5  # ids in words; --json has all
+SCALING = ("input scaling", "scaling")  # parts that a refit does not touch
+
+
+def forget(
+    run: RunFolder,
+    ids: Annotated[str | None, typer.Option(metavar="ID,ID", help="Samples by id, with commas between.")] = None,
+    ids_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Samples by id: a text file, one per line.")
+    ] = None,
+    owner: Annotated[str | None, typer.Option(metavar="OWNER", help="All samples of a person.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="All samples of a class that may be erased: number or name.")
+    ] = None,
+    unlearner: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="For plain networks: an unlearner of the catalog, or package.module:Class."),
+    ] = None,
+    settings: Settings = None,
+    case: Annotated[str | None, typer.Option(metavar="REF", help="Your reference for the request.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides what is random in an unlearner.")] = 0,
+    data_at: DataAt = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased and what not; change nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase samples from a run and print the receipt.
+
+    Name them in exactly one way: --ids, --ids-file, --owner or --label. With --set, settings of the unlearner.
+    """
+    from erasable import catalog
+    from erasable.cli._source import data_of
+    from erasable.run import Run
+
+    if sum(each is not None for each in (ids, ids_file, owner, label)) != 1:
+        raise SettingsError("a request by several of --ids, --ids-file, --owner and --label, or by none",
+                            expected="exactly one of them", do="name the samples in one way")  # fmt: skip
+    if settings and unlearner is None:
+        raise SettingsError("--set without --unlearner", expected="settings of an unlearner", do="add --unlearner NAME")
+    opened = Run.open(run)
+    names = _names(ids, ids_file)
+    chosen = None if unlearner is None else build(catalog.get("unlearners", unlearner), pairs(settings), unlearner)
+    reference = case or f"request-{len(opened.receipts) + 1:04d}"
+    number = None if label is None else _label(label, opened, data_at)
+    request = opened.request(reference, ids=names, owner=owner, label=number)
+    model = opened.model
+    if chosen is None and getattr(model, "forget", None) is None:
+        raise NotForgettable(f"'{run}' holds a plain {opened.manifest['method']['name']}, which has nothing to erase "
+                             "from", expected="an unlearner", do="add --unlearner retrain, which is exact, or another: "
+                             f"{', '.join(catalog.UNLEARNERS)}")  # fmt: skip
+    reads = model.method.needs_data if chosen is None else True
+    if dry_run:
+        _rehearse(run, model, request, chosen, reads, as_json)
+        return
+    data = data_of(opened, data_at).train() if reads else None
+    receipt = opened.forget(request, data=data, unlearner=chosen, seed=seed)
+    file = run / "receipts" / f"{len(opened.receipts):04d}.json"
+    words = [
+        receipt.sentence(),
+        "Not reached: " + "; ".join(receipt.not_reached) + ".",
+        f"Case {receipt.case}, receipt {file}",
+        f"Next: erasable audit {run}",
+    ]
+    result("\n".join(words), {"receipt": str(file), **receipt.model_dump(mode="json")}, as_json)
+
+
+def _names(ids: str | None, file: Path | None) -> list[str] | None:
+    """The ids that were given; None when the request is made in another way."""
+    if ids is not None:
+        names = [each.strip() for each in ids.split(",") if each.strip()]
+    elif file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as wrong:
+            raise MissingFile(f"'{file}' cannot be read ({wrong})", expected="a UTF-8 text file with one id a line",
+                              do="check the path") from None  # fmt: skip
+        names = [each.strip() for each in lines if each.strip()]
+    else:
+        return None
+    if not names:
+        raise EmptyRequest("a list without ids", expected="at least one id", do="name the samples to erase")
+    return names
+
+
+def _label(text: str, run: Any, data_at: str | None) -> int:
+    """A class by its number or its name. Raises SettingsError."""
+    if text.isdecimal():
+        return int(text)
+    from erasable.cli._source import data_of
+
+    classes = [str(each) for each in data_of(run, data_at).train().facts.get("classes", ())]
+    if text not in classes:
+        raise SettingsError(f"the label '{text}'", expected=f"a number, or one of {', '.join(classes)}",
+                            do="correct it")  # fmt: skip
+    return classes.index(text)
+
+
+def _rehearse(run: Path, model: Any, request: Any, unlearner: Any, reads: bool, as_json: bool) -> None:
+    """Say what would happen. What is quick is tried on a copy in RAM; what trains is only announced."""
+    from erasable.receipt import LEVELS, Receipt
+    from erasable.unlearner import forget as in_ram
+
+    left_out = Receipt.model_fields["not_reached"].default
+    if not reads:
+        _, receipt = in_ram(copy.deepcopy(model), request)
+        level, why, exposure = receipt.level, receipt.why, receipt.exposure
+        how = "Rows would be deleted from the memory"
+    elif unlearner is not None:
+        level, exposure = unlearner.guarantee, model.exposure.of(request.ids)
+        how = why = f"{type(unlearner).__name__} would change the weights"
+    else:
+        told = model.exposure.of(request.ids)
+        redone = [part for part in told if part not in SCALING]
+        remaining = model.exposure.without(request.ids, redone)
+        (level, why), exposure = remaining.level(request.ids), remaining.of(request.ids)
+        how = f"{', '.join(redone)} would be trained again without them"
+    some = ", ".join(request.ids[:SHOWN]) + (", ..." if len(request.ids) > SHOWN else "")
+    words = [
+        f"Would erase {len(request.ids)} samples from {run}: {some}",
+        f"{how}. Guarantee: {level.upper()} ({LEVELS[level]}): {why}.",
+        "Would not be reached: " + "; ".join(left_out) + ".",
+        "Nothing was changed.",
+    ]
+    facts = {"dry_run": True, "run": str(run), "samples": len(request.ids), "ids": list(request.ids), "level": level,
+             "why": why, "exposure": exposure, "not_reached": list(left_out)}  # fmt: skip
+    result("\n".join(words), facts, as_json)

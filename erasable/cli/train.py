@@ -1,0 +1,143 @@
+"""`erasable train`: train a model and store it as a run folder."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from erasable.cli._fields import build, pairs
+from erasable.cli._options import AsJson, Settings, result
+from erasable.errors import SettingsError, StorageError
+
+WHERE = "digits, breast-cancer, mnist, fashion-mnist, cifar10, npz:FILE, npy:FOLDER, folder:FOLDER or table:FILE."
+
+
+def train(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="A method of the catalog, such as spm ('erasable ls').")
+    ],
+    data: Annotated[str, typer.Option(metavar="DATA", help=f"What to train on: {WHERE}")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to make: a new path or an empty folder.")],
+    seed: Annotated[int, typer.Option(help="Decides all that is random.")] = 0,
+    public: Annotated[
+        int, typer.Option(metavar="N", help="Declare up to N samples not erasable, by whole owners.")
+    ] = 0,
+    public_without: Annotated[
+        list[int] | None, typer.Option(metavar="LABEL", help="A label that no public sample has. Repeatable.")
+    ] = None,
+    settings: Settings = None,
+    network: Annotated[
+        str | None, typer.Option(metavar="NETWORK", help="The network, such as 'mlp width=64 depth=2' or convnet.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples per step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    shift: Annotated[int, typer.Option(help="Augment pictures: move them by up to so many pixels.")] = 0,
+    flip: Annotated[bool, typer.Option("--flip", help="Augment pictures: mirror them.")] = False,
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where the files of a published set lie (or set ERASABLE_DATA).")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=ARRAY", help="npz, npy: image=x_train, label=y_train. Repeatable.")
+    ] = None,
+    test_column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=ARRAY", help="npz, npy: the arrays of the test part. Repeatable.")
+    ] = None,
+    sample_id: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="npz, npy, table: the column with the ids.")
+    ] = None,
+    owner: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="npz, npy, table: the column with the owners.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="table: the column with the labels.")
+    ] = None,
+    low: Annotated[float | None, typer.Option(help="npz, npy, table: the smallest value that inputs can have.")] = None,
+    high: Annotated[float | None, typer.Option(help="npz, npy, table: the largest value that inputs can have.")] = None,
+    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="folder: bring pictures to this size.")] = None,
+    owner_from: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="folder: its group, searched in the id, is the owner.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model and store it as a run folder.
+
+    Example: erasable train spm --data digits --public 450 --set encoder=public --set similarity=covariance --out run
+    """
+    from erasable._plumbing.progress import Steps, duration
+    from erasable._plumbing.settings import to_json
+    from erasable.catalog import METHODS
+    from erasable.run import Run
+    from erasable.source import OWN, Source
+    from erasable.tasks.classification import Classification
+
+    kind = METHODS[method]
+    given = pairs(settings)
+    short = {"network": network, "recipe.epochs": epochs, "recipe.batch": batch, "recipe.lr": lr}
+    shortcuts = {name: str(value) for name, value in short.items() if value is not None}
+    if twice := sorted(given.keys() & shortcuts.keys()):
+        raise SettingsError(f"'{twice[0]}' twice", expected="each setting once", do="leave one out")
+    given |= shortcuts
+    build(kind, given, method)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise StorageError(f"'{out}' is in use", expected="a new path or an empty folder",
+                           do="choose another path, or remove what is there")  # fmt: skip
+    named = {"id": sample_id, "owner": owner} if data.startswith("table:") else {"ids": sample_id, "owners": owner}
+    source = Source.of(data, public=public, public_without=public_without or (), data_dir=data_dir,
+                       columns=pairs(column), test_columns=pairs(test_column), low=low, high=high, size=size,
+                       owner_from=owner_from, label=label_column, **named)  # fmt: skip
+    steps = Steps()
+    with steps.step(f"reading {data}", about=1):
+        samples, fresh = source.train(), source.test()
+    task = Classification.of(samples, shift=shift, flip=flip)
+    if len(task.shape) == 1 and "network" not in given and getattr(kind(), "network", "") == "convnet":
+        given["network"] = "mlp"  # rows of numbers have no neighbours to convolve
+    chosen = build(kind, given, method)
+    task.check(samples)
+    with steps.step(f"training {method} on {len(samples)} samples", about=_guess(chosen, len(samples))) as told:
+        start = time.perf_counter()
+        model = chosen.train(samples, task, seeds=[seed], progress=told)[0]
+        seconds = time.perf_counter() - start
+    accuracy = _accuracy(model, task, fresh)
+    spec = {"source": source.spec(), "training": {"seed": seed, "seconds": round(seconds, 3)}}
+    run = Run.create(out, model, data=samples, spec=spec)
+    exposure = {part: len(ids) for part, ids in run.exposure.parts.items()}
+    parts = ", ".join(f"{part} ({count} samples)" for part, count in exposure.items()) or "none"
+    example = _example(samples)
+    words = [
+        f"Trained {method} on {len(samples)} samples of {samples.name} in {duration(seconds)}; "
+        f"test accuracy {accuracy:.1f} %.",
+        f"Parts that remember: {parts}. {len(samples.public)} samples are public and cannot be erased.",
+        f"Stored in {out}.",
+        f"Next: erasable forget {out} {example} --dry-run",
+    ]
+    if data.partition(":")[0] in OWN and sample_id is None and not data.startswith("folder:"):
+        words.insert(3, "The samples have no ids of their own: they are called by their row. Do not reorder the file.")
+    facts: dict[str, Any] = {
+        "run": str(out), "method": method, "settings": to_json(chosen), "samples": len(samples),
+        "public": len(samples.public), "test_accuracy": round(accuracy, 3), "seconds": round(seconds, 3),
+        "exposure": exposure, "digest": samples.digest(),
+    }  # fmt: skip
+    result("\n".join(words), facts, as_json)
+
+
+def _guess(method: Any, samples: int) -> float:
+    """Seconds that a small network takes on two cores: an order of magnitude, said before the start."""
+    return max(1.0, samples * int(getattr(method.recipe, "epochs", 10)) / 15_000)
+
+
+def _accuracy(model: Any, task: Any, data: Any) -> float:
+    """On test data, in per cent."""
+    from erasable.evidence import exposed
+    from erasable.signals import correct
+
+    return 100 * float(correct([model], task, data, fitted=exposed([model], data.ids)).values.mean())
+
+
+def _example(data: Any) -> str:
+    """A request that could be made."""
+    private = data.private
+    if private.owners is None:
+        return f"--ids {private.ids[0]}"
+    return f"--owner {private.owners[0]}"
