@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from erasable._plumbing.architecture import build_encoder
 from erasable._plumbing.keys import KINDS, build_keys, encode, neighbours, train_keys
 from erasable._plumbing.row_adam import adam_step
-from erasable._plumbing.seeds import child, generator
+from erasable._plumbing.seeds import child, generator, seeded
 from erasable._plumbing.slots import by_slots
 from erasable.dataset import Dataset
 from erasable.errors import CorruptRun, InvalidData, NotErasable, SettingsError, TaskMismatch
@@ -138,7 +138,7 @@ class MUNKEY:
         if self.phases == 1 and self.values == "shared":
             parts["neighbouring values"] = fitted.ids
         if getattr(task, "fitted", False):
-            parts["scaling"] = data.ids
+            parts["input scaling"] = data.ids
         exposure = Exposure({part: frozenset(ids) for part, ids in parts.items()})
         models = []
         for encoder, key, (backbone, values) in zip(encoders, keys, trained, strict=True):
@@ -166,8 +166,9 @@ class MUNKEY:
     ) -> "MUNKEYModel":
         if memory is None:
             raise CorruptRun("a MUNKEY came without its memory", expected="its rows", do="restore them from a backup")
-        keys = build_keys(self.keys, self.key_network, task.shape)
-        model = MUNKEYModel(self, task, exposure, self.build(task), keys, memory)
+        with seeded(0, "restore"):  # initialisers draw, and are overwritten
+            keys = build_keys(self.keys, self.key_network, task.shape)
+            model = MUNKEYModel(self, task, exposure, self.build(task), keys, memory)
         model.load_state_dict(weights)
         return model.eval().requires_grad_(False)
 

@@ -51,7 +51,6 @@ UNLEARNERS = {"finetune": {"epochs": 1}, "gradient-ascent": {"epochs": 2}}  # wh
 
 CASES = [(task, name, each) for task, methods in SETTINGS.items() for name, given in methods.items() for each in given]
 IDS = [f"{task}-{name}-{i}" for i, (task, name, _) in enumerate(CASES)]
-EXEMPT = {"munkey": "restoring draws the weights that it then replaces from the global generator"}  # to be mended
 
 
 def erasable_ids(data):
@@ -62,10 +61,6 @@ def erasable_ids(data):
 def test_every_method_and_task_has_toy_settings():
     assert set(SETTINGS["classification"]) == set(catalog.METHODS)
     assert set(SETTINGS) == set(TOYS) == set(catalog.TASKS)
-
-
-CASES = [pytest.param(*each, marks=pytest.mark.xfail(reason=EXEMPT[each[1]], strict=True) if each[1] in EXEMPT else ())
-         for each in CASES]  # fmt: skip
 
 
 @pytest.mark.parametrize(("task_name", "name", "settings"), CASES, ids=IDS)

@@ -237,7 +237,7 @@ def test_the_receipt_follows_the_exposure():
     assert "neighbouring values" in trained(values="shared").exposure.parts
     assert "neighbouring values" not in trained(values="shared", phases=2).exposure.parts
     fitted = dataclasses.replace(TASK, fitted=True)
-    assert METHOD.train(DATA, fitted, seeds=[0])[0].exposure.parts["scaling"] == set(DATA.ids)
+    assert METHOD.train(DATA, fitted, seeds=[0])[0].exposure.parts["input scaling"] == set(DATA.ids)
 
 
 @pytest.mark.parametrize(("ids", "data", "error"), [
