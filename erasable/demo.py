@@ -10,7 +10,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -88,13 +88,15 @@ def kinds(size: Size) -> dict[str, Kind]:
     vit: dict[str, Any] = {"network": "vit patch=4 width=32 depth=1 heads=2 stem=16", "value_width": 32, "recipe": slow}
     return {
         "network": Kind(Network(network=network, recipe=recipe), 0.015, 0.003),
-        "spm": Kind(SPM(network=network, recipe=recipe), 0.025, 0.009),
-        "spm public": Kind(SPM(network=network, encoder="public", similarity="covariance", recipe=recipe), 0.01, 0.003),
-        "munkey": Kind(MUNKEY(**vit, keys="pixels"), 0.1, 0.06, slow=True),
-        "munkey two phases": Kind(
-            MUNKEY(**(vit | {"recipe": replace(slow, epochs=2 * size.slow_epochs)}), phases=2), 0.1, 0.1, slow=True
+        "SPM": Kind(SPM(network=network, recipe=recipe), 0.025, 0.009),
+        "SPM with public encoder": Kind(
+            SPM(network=network, encoder="public", similarity="covariance", recipe=recipe), 0.01, 0.003
         ),
-        "sisa": Kind(SISA(network=network, shards=3, recipe=recipe), 0.01, 0.004),
+        "MUNKEY": Kind(MUNKEY(**vit, keys="pixels"), 0.1, 0.045, slow=True),
+        "MUNKEY in two phases": Kind(
+            MUNKEY(**(vit | {"recipe": replace(slow, epochs=2 * size.slow_epochs)}), phases=2), 0.07, 0.03, slow=True
+        ),
+        "SISA": Kind(SISA(network=network, shards=3, recipe=recipe), 0.01, 0.004),
     }
 
 
@@ -103,11 +105,17 @@ WAYS = (
     Way("Retrain", "network", Retrain(), "retrain"),
     Way("Fine-tune", "network", FineTune()),
     Way("Gradient ascent", "network", GradientAscent()),
-    Way("SPM", "spm", note="The encoder was trained on everybody."),
-    Way("SPM, public encoder", "spm public", note="The encoder has seen pictures only that nobody can ask to erase."),
-    Way("MUNKEY", "munkey", note="One phase: the network was trained on everybody."),
-    Way("MUNKEY, two phases", "munkey two phases", note="The network has seen the public part only, then was frozen."),
-    Way("SISA", "sisa", note="Three shards: the request trains those of its samples again."),
+    Way("SPM", "SPM", note="The encoder was trained on everybody."),
+    Way(
+        "SPM, public encoder",
+        "SPM with public encoder",
+        note="The encoder has seen pictures only that nobody can ask to erase.",
+    ),
+    Way("MUNKEY", "MUNKEY", note="One phase: the network was trained on everybody."),
+    Way(
+        "MUNKEY, two phases", "MUNKEY in two phases", note="The network has seen the public part only, then was frozen."
+    ),
+    Way("SISA", "SISA", note="Three shards: the request trains those of its samples again."),
 )
 
 
@@ -170,7 +178,7 @@ def run(out: Path, *, seed: int = 0, size: Size = FULL, steps: Steps | None = No
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """These networks are so small that several threads would mostly wait for each other, the more so on a busy machine."""
+    """For networks this small, several threads mostly wait for each other; the more so on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -212,7 +220,7 @@ class _Demo:
     def run(self) -> tuple[Report, str, float]:
         sources = (Source.of("digits", public=PUBLIC), Source.of("digits", public=PUBLIC, public_without=[DIGIT]))
         self.steps.expected = self._expected()
-        with self.steps.step("Reading the digits", about=1.0):
+        with self.steps.step("Reading the digits", about=2.0):
             data, without_digit = (each.train() for each in sources)
             test = sources[0].test()
             task = Classification.of(data)
@@ -220,12 +228,12 @@ class _Demo:
         owner = _owner(data)
         self.models = {
             name: self._train(name, data, task)
-            for name in ("network", "spm", "spm public", "munkey", "munkey two phases", "sisa")
+            for name in ("network", "SPM", "SPM with public encoder", "MUNKEY", "MUNKEY in two phases", "SISA")
         }
         sections = [self._section("Everything of one owner", "owner", data, test, task, sources[0], WAYS, owner=owner)]
-        self.models["spm public"] = self._train("spm public", without_digit, task)
+        self.models["SPM with public encoder"] = self._train("SPM with public encoder", without_digit, task)
         ways = [
-            each for each in WAYS if each.kind != "munkey two phases"
+            each for each in WAYS if each.kind != "MUNKEY in two phases"
         ]  # its network would not know the digit at all
         sections.append(self._section(f"Every picture of the digit {DIGIT}", "digit", without_digit, test, task,
                                       sources[1], ways, label=DIGIT))  # fmt: skip
@@ -247,7 +255,7 @@ class _Demo:
 
     def _oracles(self, name: str, data: Dataset, task: Classification) -> Population:
         count, first = self._count(name), 1000 * (self.seed + 1)
-        what = f"Training {count} {name} models without these samples"
+        what = f"Training {count} models ({name}) that never see these samples"
         with self.steps.step(what, about=self._cost(name, count)) as told:
             return oracles(self.kinds[name].method, data, task, seeds=range(first, first + count), progress=told)
 
@@ -256,7 +264,7 @@ class _Demo:
         ways: Sequence[Way], **asked: Any,
     ) -> Section:  # fmt: skip
         """One request in all ways; `asked` is how Run.request is told whom to forget."""
-        model, seconds = self.models["spm public"]
+        model, seconds = self.models["SPM with public encoder"]
         spec = {"source": source.spec(), "training": {"seed": self.seed, "seconds": round(seconds, 3)}}
         stored = Run.create(self.folder / f"run-{what}", copy.deepcopy(model), data=data, spec=spec)
         request = stored.request(f"demo-{what}", **asked)
@@ -265,7 +273,7 @@ class _Demo:
         populations = {kind: self._oracles(kind, kept, task) for kind in dict.fromkeys(way.kind for way in ways)}
         before = {kind: probe.look([self.models[kind][0]]) for kind in populations}
         subjects = []
-        with self.steps.step(f"Erasing {len(request.ids)} samples in {len(ways)} ways", about=2.0) as told:
+        with self.steps.step(f"Erasing {len(request.ids)} samples in {len(ways)} ways", about=0.7) as told:
             for done, way in enumerate(ways):
                 told(done, len(ways))
                 subjects.append(self._subject(way, stored, request, data, populations[way.kind], before[way.kind]))
@@ -276,7 +284,7 @@ class _Demo:
         self, way: Way, stored: Run, request: Request, data: Dataset, reference: Population, before: Any
     ) -> Subject:
         model, preparation = self.models[way.kind]
-        if way.kind == "spm public":
+        if way.kind == "SPM with public encoder":
             receipt = stored.forget(request)
             result = stored.model
         else:
@@ -301,19 +309,14 @@ class _Demo:
         return float(kind.method.recipe.epochs * (kind.seconds + kind.more * (members - 1)))
 
     def _judging(self) -> float:
-        return 1.0 + 0.2 * self.size.oracles
+        return 1.0 + 0.1 * self.size.oracles
 
     def _expected(self) -> float:
-        names: Mapping[str, int] = Counter([*self.kinds, *self.kinds])
-        trained = sum(
-            self._cost(name, 1) + count * self._cost(name, self._count(name)) for name, count in names.items()
-        )
-        return (
-            1.0
-            + trained
-            - self._cost("munkey two phases", self._count("munkey two phases"))
-            + 2 * (2.0 + self._judging())
-        )
+        first = [*self.kinds]
+        second = [each for each in first if each != "MUNKEY in two phases"]
+        models = sum(self._cost(each, 1) for each in [*first, "SPM with public encoder"])
+        populations = sum(self._cost(each, self._count(each)) for each in [*first, *second])
+        return 2.0 + models + populations + 2 * (0.7 + self._judging())
 
 
 def _owner(data: Dataset) -> str:
