@@ -1,0 +1,266 @@
+"""Writes the parts of README.md and docs/ that follow from the code and from stored results.
+
+    python docs/generate.py            write them
+    python docs/generate.py --check    name the files that are not current; exit code 1 if there are any
+
+A part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`:
+
+    methods    the catalog's methods and unlearners. The guarantee is not looked up but found out: each is trained on a
+               toy, one sample at a time is erased, and the levels of the receipts are listed
+    numbers    tables from experiments/results/*.json and benchmarks/results/*.json; what is not there is "not measured"
+"""
+
+import copy
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = Path("erasable")
+
+# Variants of a method whose guarantee differs from that of its defaults: what is shown, settings, what it is.
+VARIANTS: Mapping[str, list[tuple[str, dict[str, Any], str]]] = {
+    "spm": [
+        ("encoder=public", {"encoder": "public"}, "the same, its encoder trained only on samples declared public"),
+        ("encoder=frozen", {"encoder": "frozen", "similarity": "covariance"}, "the same on an encoder that is not "
+         "trained here, with similarity=covariance"),
+    ],
+    "munkey": [
+        ("phases=2", {"phases": 2, "keys": "pixels"}, "the same, its network trained on the public part or else on "
+         "half of the samples, and then frozen"),
+    ],
+}  # fmt: skip
+
+
+# --- the table of methods ------------------------------------------------------------------------------------------
+
+
+def methods() -> str:
+    """Names, what they are, and what a receipt says after an erasure."""
+    from erasable import catalog
+
+    told = catalog.families()
+    lines = ["| name | what it is | an erasure is |", "|---|---|---|"]
+    for name, place in catalog.METHODS.places.items():
+        lines.append(f"| {_link(name, place)} | {told['methods'][name]} | {_level_of_method(name, {})} |")
+        for shown, settings, what in VARIANTS.get(name, []):
+            lines.append(f"| `{name}` {shown} | {what} | {_level_of_method(name, settings)} |")
+    lines += ["", "| unlearner of a plain network | what it does | an erasure is |", "|---|---|---|"]
+    for name, place in catalog.UNLEARNERS.places.items():
+        lines.append(f"| {_link(name, place)} | {told['unlearners'][name]} | {_level_of_unlearner(name)} |")
+    return "\n".join(lines)
+
+
+def _link(name: str, place: str) -> str:
+    return f"[`{name}`]({place.partition(':')[0].replace('.', '/')}.py)"
+
+
+def _toy() -> tuple[Any, Any]:
+    """24 points in the plane in three classes, all erasable, and their task."""
+    import torch
+
+    from erasable.dataset import Dataset
+    from erasable.tasks import Classification
+
+    labels = torch.arange(24) % 3
+    x = torch.stack([labels - 1.0, (torch.arange(24) - 12) / 12], 1)
+    data = Dataset.of({"x": x, "label": labels}, [f"toy/{i:02d}" for i in range(24)])
+    return data, Classification(shape=(2,), classes=3, low=(-1.0,), high=(1.0,), inputs="x")
+
+
+def _settings(name: str) -> dict[str, Any]:
+    """The smallest network that trains."""
+    from erasable.train import Recipe
+
+    recipe = Recipe(epochs=1, batch=8)
+    if name != "munkey":
+        return {"network": "mlp width=4", "recipe": recipe} | ({"shards": 2} if name == "sisa" else {})
+    return {"network": "vit patch=1 width=8 depth=1 heads=2", "key_network": "mlp width=4", "key_recipe": recipe,
+            "value_width": 4, "value_steps": 2, "recipe": recipe}  # fmt: skip
+
+
+def _level_of_method(name: str, settings: dict[str, Any]) -> str:
+    """The levels of all erasures of one sample."""
+    from erasable import catalog
+    from erasable.request import Request
+    from erasable.unlearner import Forgettable, forget
+
+    data, task = _toy()
+    public = "public" in settings.values() or (name == "munkey" and "keys" not in settings)
+    if public:
+        data = data.declare_public(data.ids[:12])
+    model = catalog.METHODS[name](**{**_settings(name), **settings}).train(data, task, seeds=[0])[0]
+    if not isinstance(model, Forgettable):
+        return "only by an unlearner, see below"
+    levels = [forget(copy.deepcopy(model), Request("toy", [each]), data=data)[1].level for each in data.private.ids]
+    if set(levels) == {"exact", "revoked"}:
+        return "exact outside that part, revoked inside"
+    return " or ".join(sorted(set(levels)))
+
+
+def _level_of_unlearner(name: str) -> str:
+    from erasable import catalog
+    from erasable.network import Network
+    from erasable.request import Request
+    from erasable.unlearner import forget
+
+    data, task = _toy()
+    model = Network(**_settings("network")).train(data, task, seeds=[0])[0]
+    return forget(model, Request("toy", data.ids[:1]), data=data, unlearner=catalog.UNLEARNERS[name]())[1].level
+
+
+# --- numbers -------------------------------------------------------------------------------------------------------
+
+
+def _stored(path: str) -> dict[str, Any] | None:
+    file = ROOT / path
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _not_measured(command: str) -> str:
+    return f"Not measured yet. Command: `{command}`."
+
+
+def _source(path: str, content: Mapping[str, Any]) -> str:
+    machine = content["machine"]
+    return (f"From [{Path(path).name}](../{path}); `{content['command']}`; {machine['processor']}, {machine['cores']} "
+            f"cores, {machine['threads']} threads, torch {machine['torch']}.")  # fmt: skip
+
+
+def accuracy() -> str:
+    """Test accuracy and training time, once the experiment has summarised itself."""
+    path = "experiments/results/fashion_mnist_accuracy.json"
+    content = _stored(path)
+    if content is None or "table" not in content:
+        return _not_measured("python experiments/fashion_mnist_accuracy.py --data-dir DATA")
+    lines = ["| model | test accuracy, % (sd over seeds) | seeds | training, s |", "|---|---|---|---|"]
+    for name, row in content["table"].items():
+        lines.append(f"| {name} | {row['test_mean']:.2f} ({row['test_sd']:.2f}) | {row['seeds']} | "
+                     f"{row['seconds_mean']:.0f} |")  # fmt: skip
+    gaps = "; ".join(f"{name} by {value:.2f} points" for name, value in content["gaps"].items())
+    return "\n".join([*lines, "", f"Gaps: {gaps}.", "", _source(path, content)])
+
+
+UNITS = ("network/random", "network/class", "spm/random", "spm/class", "spm public/random", "spm public/class",
+         "munkey/random", "munkey two-phase/random", "munkey two-phase/class")  # fmt: skip
+COLUMNS = ("forget accuracy", "membership AUROC", "disagreement", "average gap", "test accuracy")
+
+
+def forgetting() -> str:
+    """What is left after an erasure, once all of its rows are there."""
+    path = "experiments/results/fashion_mnist_forgetting.json"
+    command = "python experiments/fashion_mnist_forgetting.py --data-dir DATA"
+    content = _stored(path)
+    if content is None:
+        return _not_measured(command)
+    if missing := [each for each in UNITS if each not in content["units"]]:
+        return f"{len(missing)} of {len(UNITS)} rows are not measured yet; none is shown before. Command: `{command}`."
+    lines = ["| model / request | guarantee | forget accuracy before, % | " + " | ".join(COLUMNS) + " | status |",
+             "|---" * (len(COLUMNS) + 4) + "|"]  # fmt: skip
+    for key in UNITS:
+        unit = content["units"][key]
+        means, targets = unit["mean over targets"], unit["targets"]
+        level = "nothing was erased" if key.startswith("network/") else targets[0]["level"]
+        cells = [key, level, f"{means['forget accuracy before']['value']:.1f}"]
+        cells += [_beside(means.get(each)) for each in COLUMNS]
+        cells.append(", ".join(sorted({each["status"] for each in targets})))
+        lines.append(f"| {' | '.join(cells)} |")
+    note = (
+        "Means over target models; in brackets the mean of the oracles, which is the goal, or for distances the floor."
+    )
+    return "\n".join([*lines, "", note, "", _source(path, content)])
+
+
+def _beside(finding: Mapping[str, float] | None) -> str:
+    if finding is None:
+        return "not measured"
+    return f"{finding['value']:.2f}" + (f" ({finding['oracles']:.2f})" if "oracles" in finding else "")
+
+
+def latency() -> str:
+    """Seconds from request to the next prediction."""
+    path = "benchmarks/results/forget_latency.json"
+    content = _stored(path)
+    if content is None:
+        return _not_measured("python benchmarks/forget_latency.py")
+    lines = ["| what is timed | samples or rows | median | fastest to slowest |", "|---|---|---|---|"]
+    alone = []
+    for what, found in content["result"].items():
+        if not isinstance(found, Mapping):
+            alone.append(f"{what}: {found:,.1f}")
+            continue
+        for size, one in ({"": found} if "median_s" in found else found).items():
+            lines.append(f"| {what} | {size} | {_time(one['median_s'])} | {_time(one['min_s'])} to "
+                         f"{_time(one['max_s'])} |")  # fmt: skip
+    return "\n".join([*lines, "", f"{'; '.join(alone)}.", "", _source(path, content)])
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:.2f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def inference() -> str:
+    return _pairs("inference", "network", "spm")
+
+
+def population() -> str:
+    return _pairs("population", "population", "one after another")
+
+
+def _pairs(name: str, first: str, last: str) -> str:
+    """Two candidates that took turns, and the median ratio of the second to the first."""
+    path = f"benchmarks/results/{name}.json"
+    content = _stored(path)
+    if content is None:
+        return _not_measured(f"python benchmarks/{name}.py")
+    lines = [f"| | {first} | {last} | {last} / {first} |", "|---|---|---|---|"]
+    for what, found in content["result"].items():
+        ratio = found[first][f"{last} / {first}"]
+        lines.append(f"| {what} | {_time(found[first]['median_s'])} | {_time(found[last]['median_s'])} | {ratio:.2f} |")
+    return "\n".join([*lines, "", _source(path, content)])
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "README.md": {"methods": methods},
+    "docs/choose.md": {"accuracy": accuracy, "forgetting": forgetting, "latency": latency, "inference": inference,
+                       "population": population},
+}  # fmt: skip
+
+
+def current(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """The text with its parts written anew. Raises ValueError for a part without its pair of markers."""
+    for name, write in parts.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise ValueError(f"'{begin}' and '{end}' must stand in the text once each, in this order")
+        head, tail = text.partition(begin)[0], text.partition(end)[2]
+        text = f"{head}{begin}\n{write()}\n{end}{tail}"
+    return text
+
+
+def stale() -> list[str]:
+    """The files that `main` would change."""
+    return [path for path, parts in PARTS.items()
+            if (text := (ROOT / path).read_text(encoding="utf-8")) != current(text, parts)]  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--check"]):
+        print("usage: python docs/generate.py [--check]", file=sys.stderr)
+        return 2
+    for path in (found := stale()):
+        if arguments:
+            print(f"{path} is not current; expected what the code says; run python docs/generate.py", file=sys.stderr)
+        else:
+            file = ROOT / path
+            file.write_text(current(file.read_text(encoding="utf-8"), PARTS[path]), encoding="utf-8")
+            print(f"wrote {path}")
+    return 1 if arguments and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

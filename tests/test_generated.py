@@ -1,0 +1,113 @@
+"""The generated parts of README.md and docs/ are what the code and the stored results say."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "docs" / "generate.py"
+
+
+@pytest.fixture(scope="module")
+def generate():
+    spec = importlib.util.spec_from_file_location("generate", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_all_parts_are_current(generate):
+    assert generate.stale() == [], "run python docs/generate.py"
+
+
+def test_the_table_of_methods_names_the_whole_catalog_and_its_links_lead_somewhere(generate):
+    from erasable import catalog
+
+    table = generate.current((ROOT / "README.md").read_text(), {})
+    for name, place in (catalog.METHODS.places | catalog.UNLEARNERS.places).items():
+        file = place.partition(":")[0].replace(".", "/") + ".py"
+        assert f"[`{name}`]({file})" in table
+        assert (ROOT / file).is_file()
+
+
+def test_levels_are_found_out_and_not_written_down(generate, monkeypatch):
+    from erasable.forgettable.nearest_mean import NearestMean
+    from erasable.receipt import Exposure
+
+    assert generate._level_of_method("nearest-mean", {}) == "revoked"
+    honest = NearestMean.train
+
+    def without_exposure(self, *args, **kwargs):
+        models = honest(self, *args, **kwargs)
+        for model in models:
+            model.exposure = Exposure({})
+        return models
+
+    monkeypatch.setattr(NearestMean, "train", without_exposure)
+    assert generate._level_of_method("nearest-mean", {}) == "exact"
+
+
+def test_a_part_is_replaced_between_its_markers_and_nowhere_else(generate):
+    text = "a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb\n"
+    assert generate.current(text, {"x": lambda: "new"}) == "a\n<!-- x:begin -->\nnew\n<!-- x:end -->\nb\n"
+    assert generate.current(text, {"x": lambda: "old"}) == text
+
+
+@pytest.mark.parametrize("text", ["", "<!-- x:begin -->", "<!-- x:end --><!-- x:begin -->"])
+def test_markers_that_are_missing_or_crossed(generate, text):
+    with pytest.raises(ValueError, match="once each"):
+        generate.current(text, {"x": str})
+
+
+def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    assert all(each().startswith("Not measured yet") for each in generate.PARTS["docs/choose.md"].values())
+    machine = {"processor": "x", "cores": 2, "threads": 1, "torch": "2"}
+    spread = {"median_s": 0.002, "min_s": 0.001, "max_s": 0.5}
+    finding = {"value": 90.0, "oracles": 88.5}
+    unit = {"mean over targets": {name: finding for name in (*generate.COLUMNS, "forget accuracy before")},
+            "targets": [{"level": "revoked", "status": "remembered"}]}  # fmt: skip
+    stored = {
+        "experiments/results/fashion_mnist_accuracy.json": {
+            "table": {"spm": {"test_mean": 91.8, "test_sd": 0.1, "seeds": 3, "seconds_mean": 415.7}},
+            "gaps": {"spm behind network": -0.07}},
+        "experiments/results/fashion_mnist_forgetting.json": {"units": {name: unit for name in generate.UNITS}},
+        "benchmarks/results/forget_latency.json": {
+            "result": {"in RAM": {"1": spread}, "again": spread, "times faster": 1234.5}},
+        "benchmarks/results/inference.json": {
+            "result": {"batch 1": {"network": spread | {"spm / network": 1.01}, "spm": spread}}},
+        "benchmarks/results/population.json": {
+            "result": {"mlp": {"population": spread | {"one after another / population": 5.5},
+                               "one after another": spread}}},
+    }  # fmt: skip
+    for path, content in stored.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(json.dumps({"command": "python it.py", "machine": machine, **content}))
+    assert "| spm | 91.80 (0.10) | 3 | 416 |" in generate.accuracy()
+    assert "spm behind network by -0.07 points" in generate.accuracy()
+    told = generate.forgetting()
+    assert "| spm/random | revoked | 90.0 | 90.00 (88.50) |" in told
+    assert "| network/random | nothing was erased |" in told
+    assert "| in RAM | 1 | 2.00 ms | 1.00 ms to 500.00 ms |" in generate.latency()
+    assert "times faster: 1,234.5." in generate.latency()
+    assert "| batch 1 | 2.00 ms | 2.00 ms | 1.01 |" in generate.inference()
+    assert "| mlp | 2.00 ms | 2.00 ms | 5.50 |" in generate.population()
+
+
+def test_half_an_experiment_is_not_shown(generate, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    (tmp_path / "experiments" / "results").mkdir(parents=True)
+    for name, content in {"accuracy": {"units": {"spm/0": {}}}, "forgetting": {"units": {"spm/random": {}}}}.items():
+        (tmp_path / "experiments" / "results" / f"fashion_mnist_{name}.json").write_text(json.dumps(content))
+    assert generate.accuracy().startswith("Not measured yet")
+    assert generate.forgetting().startswith("8 of 9 rows are not measured yet")
+
+
+def test_wrong_arguments():
+    done = subprocess.run([sys.executable, SCRIPT, "--chek"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "usage" in done.stderr
