@@ -4,12 +4,15 @@
     "convnet widths=16,32 groups=4"    the same, with settings
     "my_package.my_module:MyEncoder"   anyone's class; it takes the input's shape first and has a `width`
 
-The name may come from a file, so nothing but a class of torch modules is ever called.
+The name may come from a file, so nothing is imported for it: whoever uses a class of their own imports its module
+first.
+Nothing but a class of torch modules is ever called.
 """
 
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,11 +33,10 @@ def build_encoder(spec: str, shape: Sequence[int], *, vocabulary: int | None = N
     name, *pairs = spec.split()
     if ":" in name:
         module, _, attribute = name.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise UnknownName(f"encoder '{name}' cannot be imported ({error})", expected="package.module:Class",
-                              do="check the spelling and PYTHONPATH") from None  # fmt: skip
+        found = getattr(sys.modules.get(module), attribute, None)
+        if found is None:
+            raise UnknownName(f"encoder '{name}' is not loaded", expected="package.module:Class of a module that was "
+                              "imported", do=f"import {module} first (command line: --import {module})")  # fmt: skip
     elif name in ENCODERS:
         found = getattr(importlib.import_module(f"erasable.models.{name}"), ENCODERS[name])
     else:
