@@ -4,11 +4,11 @@
     p(c | x) = softmax over classes of (W_q e) . (W_k mu_c) / sqrt(d)
 
 A class without samples has probability exactly 0. Since the values are one-hot labels, the attention folds into a
-linear head, w_c = W_k^T-transformed class means: inference costs what an ordinary head costs (`SPMModel.fold`).
+linear head, w_c = W_q^T W_k mu_c / sqrt(d): inference costs what an ordinary head costs (`SPMModel.fold`).
 
 Variants: SPM-C attends to class means, SPM-R to each query's own nearest stored samples. `similarity="covariance"`
-replaces the learned W_q, W_k by the inverse within-class covariance of the stored samples (the linear discriminant),
-which is a sum over samples too and so forgets as exactly as the means do.
+replaces the learned W_q, W_k by the inverse within-class covariance of the stored samples (the linear discriminant
+with equal priors), which is a sum over samples too and so forgets as exactly as the means do.
 
 Training: `episodes` encodes a support set in every step, as published (5 encoder passes); `bank` keeps the last
 embedding of every sample and uses class means that leave the query itself out (1 pass).
@@ -21,8 +21,9 @@ Differs: retrieval is per query, never pooled over a batch; class sums are kept,
 `bank` recipe, `similarity="covariance"` and the public encoder are ours.
 """
 
+import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
@@ -33,9 +34,10 @@ from torch import Tensor, nn
 
 from erasable._plumbing.architecture import build_encoder
 from erasable._plumbing.seeds import generator, seeded
+from erasable._plumbing.slots import by_slots
 from erasable._plumbing.sums import ClassSums
 from erasable.dataset import Dataset
-from erasable.errors import DataError, SettingsError
+from erasable.errors import CorruptRun, DataError, SettingsError, TaskMismatch
 from erasable.memory import Memory
 from erasable.population import train_members
 from erasable.receipt import Exposure
@@ -43,7 +45,7 @@ from erasable.task import Batch, Forward
 from erasable.tasks.classification import Classification
 from erasable.train import Progress, Recipe, member_batch
 
-EMBED = 1024  # samples encoded at a time outside training
+FLOOR = 1e-6  # a class that is seen rarely stops fading here, long before its mean would be lost to rounding
 
 
 class SPMNetwork(nn.Module):
@@ -52,12 +54,10 @@ class SPMNetwork(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.width = int(encoder.width)  # type: ignore[call-overload]
-        self.query = nn.Linear(self.width, self.width, bias=False)
-        self.key = nn.Linear(self.width, self.width, bias=False)
+        self.width = int(encoder.width)  # type: ignore[arg-type]
+        self.query, self.key = (nn.Linear(self.width, self.width, bias=False) for _ in range(2))
         for side in (self.query, self.key):  # start as a scaled inner product: random maps score all classes alike
-            with torch.no_grad():
-                nn.init.eye_(side.weight).mul_(3.0)
+            nn.init.eye_(side.weight).data.mul_(3.0)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.encoder(x)  # type: ignore[no-any-return]
@@ -69,170 +69,165 @@ class SPMNetwork(nn.Module):
         return scores / math.sqrt(self.width)
 
 
-class _Bank(nn.Module):
-    """The bank recipe's forward."""
+class _Trained(nn.Module):
+    """The network with a recipe's own forward."""
 
-    def __init__(self, network: SPMNetwork) -> None:
+    def __init__(self, network: SPMNetwork, scores: Callable[..., Any]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.scores = network, scores
 
-    def forward(self, x: Tensor, means: Tensor, own: Tensor, onehot: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (batch, classes) where each query's own class mean leaves the query out, and embeddings."""
-        e = self.network(x)
-        scores = self.network.attend(e, means)
-        mine = self.network.attend(e, own[:, None])  # (batch, 1)
-        return torch.where(onehot, mine, scores), e
-
-
-class _Episode(nn.Module):
-    """The episodic recipe's forward."""
-
-    def __init__(self, network: SPMNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, support: Tensor, member: Tensor) -> Tensor:
-        return self.network.attend(self.network(x), member @ self.network(support))
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.scores(self.network, *inputs)
 
 
 @dataclass(frozen=True)
-class _BankObjective:
-    """One encoder pass per step; class means come from a bank of every sample's last embedding."""
+class _Objective:
+    """What the recipes share."""
 
     method: "SPM"
     task: Classification
+    scores: ClassVar[Callable[..., Any]]  # (network, inputs and what else the recipe needs) -> scores (batch, classes)
 
     def build(self) -> nn.Module:
-        return _Bank(self.method.network_for(self.task))
+        return _Trained(self.method.network_for(self.task), self.scores)
 
     @property
     def draws(self) -> int:
         return self.task.draws
 
-    def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> SimpleNamespace:
-        bank = torch.stack([embed(network.network, self.task, data) for network in networks])  # type: ignore[arg-type]
-        labels = data.read(self.task.label).long()
-        onehot = F.one_hot(labels, self.task.classes).to(bank)
-        counts = onehot.sum(0).expand(len(networks), -1).clone()
-        return SimpleNamespace(bank=bank, share=torch.ones(bank.shape[:2]), labels=labels, counts=counts,
-                               sums=onehot.T @ bank, permute=[generator(seed, "labels") for seed in seeds])  # fmt: skip
-
-    def batch(self, data: Dataset, rows: Tensor, uniform: Tensor, state: SimpleNamespace) -> Batch:
-        read = member_batch(self.task, data, rows, uniform)
-        members, labels = torch.arange(len(rows))[:, None], read["labels"]
-        own, share = state.sums[members, labels], state.counts[members, labels]
-        if self.method.self_exclusion:
-            mine = state.share[members, rows]
-            own, share = own - mine[..., None] * state.bank[members, rows], share - mine
-        own = own / share.clamp_min(1e-6)[..., None]
-        means = state.sums / state.counts.clamp_min(1e-6)[..., None]
-        onehot = F.one_hot(labels, self.task.classes).bool()
-        if self.method.permute_labels:
-            order = torch.stack([torch.randperm(self.task.classes, generator=g) for g in state.permute])
-            means = means[members, order]
-            onehot = onehot[members[..., None], torch.arange(rows.shape[1])[:, None], order[:, None]]
-        present = state.counts > 0
-        return {"inputs": read["inputs"], "means": means, "own": own, "onehot": onehot, "present": present}
-
-    def loss(self, forward: Forward, batch: Batch) -> tuple[Tensor, Batch]:
-        scores, e = forward(batch["inputs"], batch["means"], batch["own"], batch["onehot"])
-        scores = scores.masked_fill(~(batch["present"] | batch["onehot"]), -1e9)
-        return (torch.logsumexp(scores, 1) - (scores * batch["onehot"]).sum(1)).mean(), {"e": e.detach()}
-
-    def after(self, rows: Tensor, batch: Batch, seen: Batch, state: SimpleNamespace, factor: float) -> None:
-        members = torch.arange(len(rows))[:, None]
-        labels, e, at = state.labels[rows], seen["e"], (members.expand_as(rows), state.labels[rows])
-        old = state.share[members, rows]
-        state.sums.index_put_(at, -old[..., None] * state.bank[members, rows], accumulate=True)
-        state.counts.index_put_(at, -old, accumulate=True)
-        for held in (state.sums, state.counts, state.share):
-            held.mul_(self.method.decay)
-        state.sums.index_put_(at, e, accumulate=True)
-        state.counts.index_put_(at, torch.ones_like(old), accumulate=True)
-        state.bank[members, rows], state.share[members, rows] = e, 1.0
+    def relabel(self, labels: Tensor, draw: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """Labels (members, batch) under each member's renaming of the classes, and the class behind each new name."""
+        names = [torch.randperm(self.task.classes, generator=g) if self.method.permute_labels
+                 else torch.arange(self.task.classes) for g in draw]  # fmt: skip
+        order = torch.stack(names).to(labels.device)
+        return order.argsort(1).gather(1, labels), order
 
     def member(self, state: SimpleNamespace, i: int) -> None:
         return None
 
 
 @dataclass(frozen=True)
-class _EpisodeObjective:
-    """The published recipe: a support set is drawn, encoded and back-propagated through in every step."""
+class _BankObjective(_Objective):
+    """One encoder pass per step; class means come from a bank of every sample's last embedding.
 
-    method: "SPM"
-    task: Classification
+    bank (members, n, d), share (members, n): each one's weight; sums (members, classes, d), counts (members, classes)
+    of the weighted embeddings. In float64: what leaving a query out leaves may be a millionth of its class.
+    """
 
-    def build(self) -> nn.Module:
-        return _Episode(self.method.network_for(self.task))
-
-    @property
-    def draws(self) -> int:
-        return self.task.draws
+    @staticmethod
+    def scores(network: SPMNetwork, x: Tensor, means: Tensor, own: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (batch, classes) where each query's own class mean leaves the query out, and embeddings."""
+        e = network(x)
+        return network.attend(e, means).scatter(1, labels[:, None], network.attend(e, own[:, None])), e
 
     def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> SimpleNamespace:
-        labels = data.read(self.task.label).long()
-        return SimpleNamespace(labels=labels, counts=torch.bincount(labels, minlength=self.task.classes),
-                               draw=[generator(seed, "support") for seed in seeds])  # fmt: skip
+        bank = torch.stack([embed(network.network, self.task, data) for network in networks])  # type: ignore[arg-type]
+        labels = data.read(self.task.label).long().to(bank.device)
+        onehot = F.one_hot(labels, self.task.classes).double()
+        counts = onehot.sum(0).repeat(len(networks), 1)
+        return SimpleNamespace(bank=bank, share=torch.ones_like(bank[..., 0], dtype=torch.float64), labels=labels,
+                               sums=torch.stack([onehot.T @ each.double() for each in bank]), counts=counts,
+                               absent=counts == 0, draw=[generator(seed, "labels") for seed in seeds])  # fmt: skip
+
+    def batch(self, data: Dataset, rows: Tensor, uniform: Tensor, state: SimpleNamespace) -> Batch:
+        read = member_batch(self.task, data, rows, uniform)
+        members, labels = torch.arange(len(rows))[:, None], read["labels"]
+        weight, mine = state.counts[members, labels], self.method.self_exclusion * state.share[members, rows]
+        own = state.sums[members, labels] - mine[..., None] * state.bank[members, rows]
+        own = own / torch.maximum(weight - mine, 1e-12 * weight)[..., None]  # alone in its class: a mean of zero
+        means = state.sums / state.counts.masked_fill(state.absent, 1.0)[..., None]
+        labels, order = self.relabel(labels, state.draw)
+        return {"inputs": read["inputs"], "labels": labels, "means": means[members, order].float(), "own": own.float(),
+                "absent": state.absent[members, order]}  # fmt: skip
+
+    def loss(self, forward: Forward, batch: Batch) -> tuple[Tensor, Batch]:
+        scores, e = forward(batch["inputs"], batch["means"], batch["own"], batch["labels"])
+        return F.cross_entropy(scores.masked_fill(batch["absent"], -torch.inf), batch["labels"]), {"e": e.detach()}
+
+    def after(self, rows: Tensor, batch: Batch, seen: Batch, state: SimpleNamespace, factor: float) -> None:
+        members, e = torch.arange(len(rows))[:, None].expand_as(rows), seen["e"]
+        at, old = (members, state.labels[rows]), state.share[members, rows]
+        state.sums.index_put_(at, -old[..., None] * state.bank[members, rows], accumulate=True)
+        state.counts.index_put_(at, -old, accumulate=True)
+        fade = torch.where(state.counts > FLOOR, self.method.decay, 1.0)
+        state.sums.mul_(fade[..., None])
+        state.counts.mul_(fade)
+        state.share.mul_(fade[:, state.labels])
+        state.sums.index_put_(at, e.double(), accumulate=True)
+        state.counts.index_put_(at, torch.ones_like(old), accumulate=True)
+        state.bank[members, rows], state.share[members, rows] = e, 1.0
+
+
+@dataclass(frozen=True)
+class _EpisodeObjective(_Objective):
+    """The published recipe: a support set is drawn, encoded and back-propagated through in every step."""
+
+    @staticmethod
+    def scores(network: SPMNetwork, x: Tensor, support: Tensor, member: Tensor) -> Tensor:
+        return network.attend(network(x), member @ network(support))
+
+    def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> SimpleNamespace:
+        labels = data.read(self.task.label).long().cpu()
+        counts = torch.bincount(labels, minlength=self.task.classes)
+        if (support := self.method.support) < (classes := int((counts > 0).sum())):
+            raise SettingsError(f"support={support} for {classes} classes", expected="one of each", do="raise support")
+        return SimpleNamespace(labels=labels, counts=counts, draw=[generator(seed, "support") for seed in seeds])
 
     def batch(self, data: Dataset, rows: Tensor, uniform: Tensor, state: SimpleNamespace) -> Batch:
         read = member_batch(self.task, data, rows, uniform)
         support = torch.stack([self._support(row, state, g) for row, g in zip(rows, state.draw, strict=True)])
         noise = torch.stack([torch.rand(support.shape[1], self.draws, generator=g) for g in state.draw])
         stored = member_batch(self.task, data, support, noise)
-        member = F.one_hot(stored["labels"], self.task.classes).to(stored["inputs"]).transpose(1, 2)
-        if self.method.permute_labels:
-            order = torch.stack([torch.randperm(self.task.classes, generator=g) for g in state.draw])
-            member = member.gather(1, order[..., None].expand_as(member))
-            read["labels"] = order.argsort(1).gather(1, read["labels"])
+        labels, order = self.relabel(read["labels"], state.draw)
+        stored_labels = order.argsort(1).gather(1, stored["labels"])
+        member = F.one_hot(stored_labels, self.task.classes).to(stored["inputs"]).transpose(1, 2)
         filled = member.sum(2, keepdim=True)
-        return {"inputs": read["inputs"], "labels": read["labels"], "support": stored["inputs"],
+        return {"inputs": read["inputs"], "labels": labels, "support": stored["inputs"],
                 "member": member / filled.clamp_min(1), "absent": filled.squeeze(2) == 0}  # fmt: skip
 
     def _support(self, batch: Tensor, state: SimpleNamespace, draw: torch.Generator) -> Tensor:
-        """Positions of a support set: equal quotas for the labels of the batch, none of the batch itself."""
-        key = state.labels + torch.rand(len(state.labels), generator=draw, dtype=torch.float64) * 0.5
-        key[batch] = (
-            state.labels[batch].double() + 0.75
-        )  # last within their class: out of reach unless a class has no others
-        ordered = key.argsort()
-        asked = torch.bincount(state.labels[batch], minlength=len(state.counts))
+        """Positions of a support set: equal quotas for the labels of a batch, without the batch, or with repeats.
+
+        A class that is in the batch as a whole has no others, and stands for itself.
+        """
+        labels: Tensor = state.labels
+        counts: Tensor = state.counts
+        key = labels + torch.rand(len(labels), generator=draw, dtype=torch.float64) * 0.5
+        asked = torch.bincount(labels[batch], minlength=len(counts))
+        available = counts
+        if self.method.self_exclusion:
+            key[batch] = labels[batch].double() + 0.75  # last within their class, and so out of reach
+            available = (counts - asked).clamp_min(1)
         present = torch.nonzero(asked).flatten()
-        quota = torch.zeros_like(state.counts)
+        quota = torch.zeros_like(counts)
         quota[present] = self.method.support // len(present)
         quota[present[: self.method.support % len(present)]] += 1
         label = torch.repeat_interleave(torch.arange(len(quota)), quota)  # (support,)
         place = torch.arange(len(label)) - (quota.cumsum(0) - quota)[label]
-        available = (state.counts - asked).clamp_min(1)[label]
-        return ordered[(state.counts.cumsum(0) - state.counts)[label] + place % available]
+        return key.argsort()[(counts.cumsum(0) - counts)[label] + place % available[label]]
 
     def loss(self, forward: Forward, batch: Batch) -> tuple[Tensor, Batch]:
-        scores = forward(batch["inputs"], batch["support"], batch["member"]).masked_fill(batch["absent"], -1e9)
-        return F.cross_entropy(scores, batch["labels"]), {}
+        scores = forward(batch["inputs"], batch["support"], batch["member"])
+        return F.cross_entropy(scores.masked_fill(batch["absent"], -torch.inf), batch["labels"]), {}
 
     def after(self, rows: Tensor, batch: Batch, seen: Batch, state: SimpleNamespace, factor: float) -> None:
         return None
 
-    def member(self, state: SimpleNamespace, i: int) -> None:
-        return None
-
 
 @torch.no_grad()
-def embed(encoder: nn.Module, task: Classification, data: Dataset) -> Tensor:
-    """(samples, width) embeddings of un-augmented inputs."""
-    if not len(data):
-        return torch.empty(0, int(encoder.width))  # type: ignore[call-overload]
-    was = encoder.training
-    encoder.eval()
-    parts = [encoder(task.batch(data, at)["inputs"]) for at in torch.arange(len(data)).split(EMBED)]
-    encoder.train(was)
-    return torch.cat(parts)
+def embed(network: nn.Module, task: Classification, data: Dataset) -> Tensor:
+    """(samples, width) embeddings of un-augmented inputs; a sample's bits do not depend on who else is in `data`."""
+    was = network.training
+    network.eval()
+    embedded = by_slots(task, data, lambda batch: network(batch["inputs"]))  # type: ignore[no-any-return]
+    network.train(was)
+    return embedded
 
 
 class SPMModel(nn.Module):
     """A trained SPM. The memory holds one embedding per sample; sums and folded head are derived from it.
 
-    Calling it gives log-probabilities up to a constant, (batch, classes), with minus infinity for a class without
-    samples.
+    Calling it gives log-probabilities up to a constant, (batch, classes); minus infinity for a class without samples.
     """
 
     head: Tensor
@@ -241,58 +236,60 @@ class SPMModel(nn.Module):
     def __init__(self, method: "SPM", task: Classification, exposure: Exposure, network: SPMNetwork, memory: Memory):
         super().__init__()
         self.method, self.task, self.exposure, self.memory = method, task, exposure, memory
-        self.network = network
-        self.sums = ClassSums(task.classes, network.width, second=method.similarity == "covariance")
+        self.network, width = network, network.width
+        self.sums = ClassSums(task.classes, width, second=method.similarity == "covariance")
         self.sums.add(memory.keys, memory.labels)
-        self.register_buffer("head", torch.empty(task.classes, network.width), persistent=False)
-        self.register_buffer("absent", torch.empty(task.classes), persistent=False)
+        for name, shape in (("head", (task.classes, width)), ("absent", (task.classes,))):
+            self.register_buffer(name, network.query.weight.new_empty(shape), persistent=False)
         self.fold()
 
     @torch.no_grad()
     def fold(self) -> None:
         """Write the attention over class means as a linear head, w_c and b_c."""
-        means = self.sums.means()
-        bias = torch.zeros(len(means))
+        means, bias = self.sums.means(), torch.zeros(self.task.classes)
         if self.method.similarity == "covariance":
             within = self.sums.within()
             within.diagonal().add_(self.method.shrinkage * within.diagonal().mean().clamp_min(1e-12))
-            solved = torch.linalg.solve(within, means.double().T).T  # (classes, d)
-            bias = (-0.5 * (solved * means).sum(1)).float()
-            head = solved.float()
+            head = torch.linalg.solve(within, means.double().T).T  # (classes, d)
+            bias = (-0.5 * (head * means).sum(1)).float()
         else:
-            head = means @ self.network.key.weight.T @ self.network.query.weight / math.sqrt(self.network.width)
+            both = self.network.key.weight.T @ self.network.query.weight
+            head = means.to(both.device) @ both / math.sqrt(self.network.width)
         gone = self.sums.counts == 0
-        self.head.copy_(head.masked_fill(gone[:, None], 0.0))
+        self.head.copy_(head.masked_fill(gone[:, None].to(head.device), 0.0))
         self.absent.copy_(bias.masked_fill(gone, -torch.inf))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.predict(x)
-
-    def predict(self, x: Tensor, *, exclude: Tensor | None = None) -> Tensor:
-        """Like calling; SPM-R leaves memory rows `exclude` (batch,) out of each query's neighbours (-1: none)."""
+    def forward(self, x: Tensor, *, exclude: Tensor | None = None) -> Tensor:
+        """SPM-R leaves memory rows `exclude` (batch,) out of each query's neighbours (-1: none)."""
         e = self.network(x)
         if self.method.retrieval == "class":
             return F.linear(e, self.head, self.absent)
-        k = min(self.method.neighbours, len(self.memory))
-        _, rows = self.memory.nearest(e, k, exclude=exclude, metric="l2")
-        attention = self.network.attend(e, self.memory.keys[rows]).softmax(1)  # (batch, k)
-        chance = torch.zeros(len(e), self.task.classes).scatter_add_(1, self.memory.labels[rows], attention)
-        return chance.log()
+        k = min(self.method.neighbours, len(self.memory) - (exclude is not None))
+        rows = self.memory.nearest(e, k, exclude=exclude, metric="l2")[1]
+        stored, labels = self.memory.keys[rows].to(e.device), self.memory.labels[rows].to(e.device)
+        attention = self.network.attend(e, stored).softmax(1)  # (batch, k)
+        return torch.zeros(len(e), self.task.classes, device=e.device).scatter_add(1, labels, attention).log()
+
+    predict = forward  # by the name that says so
 
     def forget(self, ids: Iterable[str], *, data: Dataset | None = None) -> None:
-        """Erase samples: O(d) each, whatever remains. Raises UnknownSample, AlreadyForgotten; then nothing changed."""
-        ids = list(ids)
-        rows = self.memory.rows(ids)
+        """Erase samples, O(d) each. Raises UnknownSample, AlreadyForgotten, EmptyRequest; then nothing has changed."""
+        names = list(dict.fromkeys(ids))
+        rows = self.memory.rows(names)
         keys, labels = self.memory.keys[rows], self.memory.labels[rows]
-        self.memory.remove(ids)
+        self.memory.remove(names)
         self.sums.remove(keys, labels)
         keys.zero_()
         self.fold()
 
     def add(self, data: Dataset) -> None:
-        """Store new samples, of old classes or of classes that had none, without training."""
+        """Store new samples, of old classes or of classes that had none, without training.
+
+        Raises what Task.check, ClassSums.check and Memory.add raise; then nothing has changed.
+        """
         self.task.check(data)
         keys, labels = embed(self.network, self.task, data), data.read(self.task.label).long()
+        self.sums.check(keys)
         self.memory.add(data.ids, keys, labels=labels)
         self.sums.add(keys, labels)
         self.fold()
@@ -302,14 +299,11 @@ class SPMModel(nn.Module):
 
         A class without samples gets a zero row and zero bias, ready to be learned again.
         """
-        head = nn.Linear(self.network.width, self.task.classes)
+        head = nn.utils.skip_init(nn.Linear, self.network.width, self.task.classes, device=self.head.device)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             head.weight.copy_(self.head)
             head.bias.copy_(self.absent.nan_to_num(neginf=0.0))
-        with seeded(0, "copy"):
-            encoder = build_encoder(self.method.network, self.task.shape)
-        encoder.load_state_dict(self.network.encoder.state_dict())
-        return nn.Sequential(encoder, head)
+        return nn.Sequential(copy.deepcopy(self.network.encoder).requires_grad_(), head)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,8 +317,9 @@ class SPM:
     training        "bank" (1 encoder pass per step) or "episodes" (as published, with `support` samples per step)
     similarity      "learned" or "covariance" (with `shrinkage` of the diagonal)
     decay           per step, how much less a stored embedding counts in the bank's class means: old ones are stale
-    self_exclusion  a query is left out of its own class mean while training
+    self_exclusion  while training, a query is left out of its own class mean, a batch out of its support set
     permute_labels  relabel the classes at random in every step (changes nothing in this classifier; a test shows it)
+    sequential      see `population.train_members`
     """
 
     network: str = "convnet"
@@ -338,10 +333,19 @@ class SPM:
     decay: float = 0.9
     self_exclusion: bool = True
     permute_labels: bool = False
+    sequential: bool = False
     recipe: Recipe = field(default_factory=Recipe)
     needs_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        for name, known in (("encoder", ("own", "public", "frozen")), ("retrieval", ("class", "nearest")),
+                            ("training", ("bank", "episodes")), ("similarity", ("learned", "covariance"))):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise SettingsError(f"{name}={getattr(self, name)!r}", expected=f"one of {known}", do="choose one")
+        numbers = (self.neighbours, self.support, self.shrinkage, self.decay)
+        if min(numbers[:2]) < 1 or self.shrinkage < 0 or not 0 < self.decay <= 1:
+            raise SettingsError(f"neighbours, support, shrinkage, decay = {numbers}",
+                                expected="at least 1, 1 and 0, and a decay in (0, 1]", do="correct them")  # fmt: skip
         if self.encoder == "frozen" and self.similarity == "learned":
             raise SettingsError("encoder='frozen' with similarity='learned'", expected="similarity='covariance'",
                                 do="set it: nothing is trained, so nothing can be learned")  # fmt: skip
@@ -355,36 +359,41 @@ class SPM:
     def train(
         self, data: Dataset, task: Classification, *, seeds: Sequence[int], progress: Progress | None = None
     ) -> list[SPMModel]:
+        if not isinstance(task, Classification):
+            raise TaskMismatch(f"SPM came with a {type(task).__name__}", expected="a Classification", do="give one")
         task.check(data)
         fitted, stored = (data.public, data.private) if self.encoder == "public" else (data, data)
         if self.encoder == "public" and not (len(fitted) and len(stored)):
-            raise DataError(f"'{data.name}' has {len(fitted)} public and {len(stored)} other samples",
-                            expected="some of both for encoder='public'",
+            told = f"'{data.name}' has {len(fitted)} public and {len(stored)} other samples"
+            raise DataError(told, expected="some of both for encoder='public'",
                             do="declare a part that nobody can ask to erase, or use encoder='own'")  # fmt: skip
-        networks: list[SPMNetwork] = []
         if self.encoder == "frozen":
-            for seed in seeds:
-                with seeded(seed, "init"):
-                    networks.append(self.network_for(task).eval().requires_grad_(False))
+            networks = [self._untrained(task, seed) for seed in seeds]
         else:
-            kind: Any = _BankObjective if self.training == "bank" else _EpisodeObjective
-            trained = train_members(kind(self, task), fitted, self.recipe, seeds=seeds, progress=progress)
+            kind = _BankObjective if self.training == "bank" else _EpisodeObjective
+            trained = train_members(kind(self, task), fitted, self.recipe, seeds=seeds, sequential=self.sequential,
+                                    progress=progress)  # fmt: skip
             networks = [wrapper.network for wrapper, _ in trained]  # type: ignore[misc]
         parts = {} if self.encoder == "frozen" else {"encoder": frozenset(fitted.ids)}
         if task.fitted:
             parts["input scaling"] = frozenset(data.ids)
         models = []
         for network in networks:
-            memory = Memory(network.width)
-            memory.add(stored.ids, embed(network, task, stored), labels=stored.read(task.label).long())
+            keys = embed(network, task, stored)
+            memory = Memory(network.width, device=keys.device)
+            memory.add(stored.ids, keys, labels=stored.read(task.label).long())
             models.append(SPMModel(self, task, Exposure(parts), network, memory).eval())
         return models
+
+    def _untrained(self, task: Classification, seed: int) -> SPMNetwork:
+        with seeded(seed, "init"):
+            return self.network_for(task).eval().requires_grad_(False)
 
     def restore(
         self, task: Classification, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure
     ) -> SPMModel:
-        network = self.network_for(task)
-        network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in weights.items()})
         if memory is None:
-            raise DataError("an SPM without its memory", expected="memory.sqlite", do="restore the run folder")
-        return SPMModel(self, task, exposure, network.eval().requires_grad_(False), memory).eval()
+            raise CorruptRun("an SPM without its memory", expected="its rows", do="restore the run from a backup")
+        network = self._untrained(task, 0)
+        network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in weights.items()})
+        return SPMModel(self, task, exposure, network, memory).eval()
