@@ -4,6 +4,7 @@ A guarantee is computed from **exposure**: for each part of a trained model, whi
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -84,10 +85,11 @@ class Receipt(BaseModel):
 
     def sentence(self) -> str:
         """The receipt in words."""
-        return (f"{self.samples} samples erased in {1000 * self.seconds:.1f} ms. Guarantee: {self.level.upper()} "
-                f"({LEVELS[self.level]}): {self.why}. Erasure level {self.erasure}: {ERASURES[self.erasure]}.")  # fmt: skip
+        guarantee = f"Guarantee: {self.level.upper()} ({LEVELS[self.level]}): {self.why}"
+        reached = f"Erasure level {self.erasure}: {ERASURES[self.erasure]}"
+        return f"{self.samples} samples erased in {1000 * self.seconds:.1f} ms. {guarantee}. {reached}."
 
 
 def digest_of_ids(ids: Iterable[str]) -> str:
-    """SHA-256 of a set of ids, whatever their order."""
-    return hashlib.sha256("\x1f".join(sorted(ids)).encode()).hexdigest()
+    """SHA-256 of a set of ids, whatever their order and repeats."""
+    return hashlib.sha256(json.dumps(sorted(set(ids))).encode()).hexdigest()

@@ -22,7 +22,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Request:
-    """One erasure request. Never empty; ids are kept in the order given, without repeats.
+    """One erasure request. Never empty; ids are kept in the order given, without repeats. One id may come as text.
 
     `case` is the asker's reference, `received` an ISO 8601 time in UTC. Raises EmptyRequest.
     """
@@ -33,7 +33,7 @@ class Request:
 
     def __init__(self, case: str, ids: Iterable[str], received: str | None = None) -> None:
         object.__setattr__(self, "case", case)
-        object.__setattr__(self, "ids", tuple(dict.fromkeys(ids)))
+        object.__setattr__(self, "ids", tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids)))
         object.__setattr__(self, "received", received or _now())
         if not self.ids:
             raise EmptyRequest(f"request '{case}' names no samples", expected="at least one id",
