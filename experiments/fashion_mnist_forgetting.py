@@ -34,7 +34,7 @@ from erasable.unlearner import Forgettable
 
 NETWORK = "convnet widths=16,32,64,128"
 RECIPE = Recipe(epochs=8, batch=128)
-MUNKEYS: dict[str, Any] = dict(network="vit patch=4 width=64 depth=3 heads=4 mlp=2 stem=16", key_network=NETWORK,
+MUNKEYS: dict[str, Any] = dict(network="vit patch=7 width=64 depth=3 heads=4 mlp=2 stem=16", key_network=NETWORK,
                key_recipe=Recipe(epochs=8, batch=128), recipe=Recipe(epochs=8, batch=128, lr=2e-3))  # fmt: skip
 METHODS: dict[str, Any] = {
     "network": Network(network=NETWORK, recipe=RECIPE),

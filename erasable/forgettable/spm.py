@@ -39,22 +39,25 @@ from erasable._plumbing.sums import ClassSums
 from erasable.dataset import Dataset
 from erasable.errors import CorruptRun, DataError, SettingsError, TaskMismatch
 from erasable.memory import Memory
+from erasable.network import Classifier
 from erasable.population import train_members
 from erasable.receipt import Exposure
 from erasable.task import Batch, Forward
 from erasable.tasks.classification import Classification
-from erasable.train import Progress, Recipe, member_batch
+from erasable.train import Objective, Progress, Recipe, Supervised, member_batch
 
 FLOOR = 1e-6  # a class that is seen rarely stops fading here, long before its mean would be lost to rounding
 
 
 class SPMNetwork(nn.Module):
-    """The parts that are trained: the encoder and the two maps of the bilinear similarity (no bias)."""
+    """The parts that are trained: the encoder and, if learned, the two maps of the bilinear similarity (no bias)."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, *, learned: bool = True) -> None:
         super().__init__()
         self.encoder = encoder
         self.width = int(encoder.width)  # type: ignore[arg-type]
+        if not learned:
+            return
         self.query, self.key = (nn.Linear(self.width, self.width, bias=False) for _ in range(2))
         for side in (self.query, self.key):  # start as a scaled inner product: random maps score all classes alike
             nn.init.eye_(side.weight).data.mul_(3.0)
@@ -240,7 +243,7 @@ class SPMModel(nn.Module):
         self.sums = ClassSums(task.classes, width, second=method.similarity == "covariance")
         self.sums.add(memory.keys, memory.labels)
         for name, shape in (("head", (task.classes, width)), ("absent", (task.classes,))):
-            self.register_buffer(name, network.query.weight.new_empty(shape), persistent=False)
+            self.register_buffer(name, memory.keys.new_empty(shape), persistent=False)
         self.fold()
 
     @torch.no_grad()
@@ -306,6 +309,11 @@ class SPMModel(nn.Module):
         return nn.Sequential(copy.deepcopy(self.network.encoder).requires_grad_(), head)
 
 
+def _headless(network: nn.Module) -> SPMNetwork:
+    """The encoder of an ordinary network."""
+    return SPMNetwork(network.get_submodule("encoder"), learned=False).eval()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SPM:
     """Settings of a semi-parametric classifier.
@@ -315,7 +323,8 @@ class SPM:
                     memory holds the others. "frozen": used as it was built (a pretrained one); needs "covariance"
     retrieval       "class" (SPM-C) or "nearest" (SPM-R, with `neighbours` per query)
     training        "bank" (1 encoder pass per step) or "episodes" (as published, with `support` samples per step)
-    similarity      "learned" or "covariance" (with `shrinkage` of the diagonal)
+    similarity      "learned", or "covariance" (with `shrinkage` of the diagonal): the encoder is then trained with an
+                    ordinary head, which is thrown away, and not by `training`
     decay           per step, how much less a stored embedding counts in the bank's class means: old ones are stale
     self_exclusion  while training, a query is left out of its own class mean, a batch out of its support set
     permute_labels  relabel the classes at random in every step (changes nothing in this classifier; a test shows it)
@@ -329,7 +338,7 @@ class SPM:
     training: Literal["bank", "episodes"] = "bank"
     support: int = 1024
     similarity: Literal["learned", "covariance"] = "learned"
-    shrinkage: float = 0.1
+    shrinkage: float = 0.01
     decay: float = 0.9
     self_exclusion: bool = True
     permute_labels: bool = False
@@ -354,7 +363,7 @@ class SPM:
                                 do="choose one of the two")  # fmt: skip
 
     def network_for(self, task: Classification) -> SPMNetwork:
-        return SPMNetwork(build_encoder(self.network, task.shape))
+        return SPMNetwork(build_encoder(self.network, task.shape), learned=self.similarity == "learned")
 
     def train(
         self, data: Dataset, task: Classification, *, seeds: Sequence[int], progress: Progress | None = None
@@ -370,10 +379,9 @@ class SPM:
         if self.encoder == "frozen":
             networks = [self._untrained(task, seed) for seed in seeds]
         else:
-            kind = _BankObjective if self.training == "bank" else _EpisodeObjective
-            trained = train_members(kind(self, task), fitted, self.recipe, seeds=seeds, sequential=self.sequential,
-                                    progress=progress)  # fmt: skip
-            networks = [wrapper.network for wrapper, _ in trained]  # type: ignore[misc]
+            trained = train_members(self._objective(task), fitted, self.recipe, seeds=seeds,
+                                    sequential=self.sequential, progress=progress)  # fmt: skip
+            networks = [each.network if isinstance(each, _Trained) else _headless(each) for each, _ in trained]
         parts = {} if self.encoder == "frozen" else {"encoder": frozenset(fitted.ids)}
         if task.fitted:
             parts["input scaling"] = frozenset(data.ids)
@@ -384,6 +392,11 @@ class SPM:
             memory.add(stored.ids, keys, labels=stored.read(task.label).long())
             models.append(SPMModel(self, task, Exposure(parts), network, memory).eval())
         return models
+
+    def _objective(self, task: Classification) -> Objective:
+        if self.similarity == "covariance":  # with an ordinary head, which is then thrown away
+            return Supervised(lambda: Classifier(build_encoder(self.network, task.shape), task.classes), task)
+        return _BankObjective(self, task) if self.training == "bank" else _EpisodeObjective(self, task)
 
     def _untrained(self, task: Classification, seed: int) -> SPMNetwork:
         with seeded(seed, "init"):
