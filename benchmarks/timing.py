@@ -27,10 +27,11 @@ def paired(candidates: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[
             candidates[name]()
             seconds[name].append(time.perf_counter() - start)
     last = list(candidates)[-1]
-    return {
-        name: spread(values) | {f"{last} / {name}": statistics.median(b / a for a, b in zip(values, seconds[last], strict=True))}
-        for name, values in seconds.items()
-    }  # fmt: skip
+
+    def ratio(values: list[float]) -> float:
+        return statistics.median(b / a for a, b in zip(values, seconds[last], strict=True))
+
+    return {name: spread(values) | {f"{last} / {name}": ratio(values)} for name, values in seconds.items()}
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -39,9 +40,18 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def store(name: str, about: str, command: str, result: Mapping[str, Any]) -> None:
     """Write benchmarks/results/NAME.json and print it."""
-    content = {"about": about, "command": command, "result": result, "machine": {
-        "processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "python": platform.python_version()}}  # fmt: skip
+    content = {
+        "about": about,
+        "command": command,
+        "result": result,
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(content, indent=1) + "\n"
     (RESULTS / f"{name}.json").write_text(text)

@@ -2,9 +2,10 @@
 
     python experiments/fashion_mnist_accuracy.py --data-dir DATA [--seeds 0 1 2] [--only network spm]
 
-Rows: the parametric network; SPM-C and SPM-R of the same encoder and budget (60,000 images, 10 epochs); the two training
-recipes of SPM beside each other on 20,000 images (the published one encodes five times as much per step); MUNKEY beside
-its own backbone trained plainly. Asked for: SPM-C within 0.5 points of the network, SPM-R within 1.0, MUNKEY within 1.0.
+Rows: the parametric network; SPM-C and SPM-R of the same encoder and budget (60,000 images, 10 epochs); the two
+training recipes of SPM beside each other on 20,000 images (the published one encodes five times as much per step);
+MUNKEY beside its own backbone trained plainly. Asked for: SPM-C within 0.5 points of the network, SPM-R within 1.0,
+MUNKEY within 1.0.
 """
 
 import argparse
@@ -104,8 +105,12 @@ def summarise(store: Store) -> None:
         for field in ("test", "test_spm_r"):
             if values := [each[field] for each in members if field in each]:
                 label = name if field == "test" else f"{name} SPM-R"
-                table[label] = {"test_mean": float(np.mean(values)), "test_sd": float(np.std(values, ddof=min(1, len(values) - 1))),
-                                "seeds": len(values), "seconds_mean": float(np.mean([e["train_seconds"] for e in members]))}  # fmt: skip
+                table[label] = {
+                    "test_mean": float(np.mean(values)),
+                    "test_sd": float(np.std(values, ddof=min(1, len(values) - 1))),
+                    "seeds": len(values),
+                    "seconds_mean": float(np.mean([e["train_seconds"] for e in members])),
+                }
     gaps = {
         f"{a} behind {b}": table[b]["test_mean"] - table[a]["test_mean"]
         for a, b in (("spm", "network"), ("spm SPM-R", "network"), ("20k bank", "20k network"),
