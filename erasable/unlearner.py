@@ -86,15 +86,15 @@ class Unlearner(Protocol[TaskT]):
 class _Undeclared:
     """Stands in for a data set that the unlearner did not declare."""
 
-    _name: str
-    _unlearner: str
+    _name = "undeclared"  # of a copy, until it has its own
+    _unlearner = "An unlearner"
 
     def __init__(self, name: str, unlearner: object) -> None:
         self.__dict__.update(_name=name, _unlearner=type(unlearner).__name__)
 
     def _refuse(self, *_: object, **__: object) -> Any:
-        raise UndeclaredAccess(f"{self._unlearner} read the {self._name} data",
-                               expected="only data that it declares", do=f"add '{self._name}' to its `needs`")  # fmt: skip
+        raise UndeclaredAccess(f"{self._unlearner} read the {self._name} data", expected="only data that it declares",
+                               do=f"add '{self._name}' to its `needs`")  # fmt: skip
 
     __getattr__ = __len__ = __iter__ = __getitem__ = _refuse
 
@@ -113,8 +113,7 @@ def weights_digest(model: nn.Module | Trained) -> str:
     hasher = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        hasher.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
-                      if tensor.ndim else str(tensor.item()).encode())  # fmt: skip
+        hasher.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return hasher.hexdigest()
 
 
@@ -149,7 +148,8 @@ def forget(
         level, why = unlearner.guarantee, f"{type(unlearner).__name__} changed the weights; no audit is attached"
         exposure = model.exposure.of(request.ids)
         if level == "exact":
-            remaining = model.exposure.without(request.ids, model.exposure.parts)
+            again = [part for part in model.exposure.parts if part != "input scaling"]  # which belongs to the task
+            remaining = model.exposure.without(request.ids, again)
             result.exposure = remaining
             level, why = remaining.level(request.ids)
             exposure = remaining.of(request.ids)

@@ -35,9 +35,9 @@ from erasable.memory import Memory
 from erasable.receipt import Exposure
 from erasable.request import Request
 from erasable.tasks.classification import Classification
-from erasable.train import fit
+from erasable.train import Recipe, fit
 from erasable.unlearner import forget, weights_digest
-from tests.toys import TINY, blob_task, blobs
+from tests.toys import blob_task, blobs
 
 
 def task_of(classes):
@@ -46,7 +46,8 @@ def task_of(classes):
 
 
 DATA, TASK = blobs(60), task_of(3)
-METHOD = SPM(network="mlp width=10", recipe=dataclasses.replace(TINY, epochs=4, lr=0.02))
+TINY = Recipe(epochs=4, batch=16, lr=0.02)
+METHOD = SPM(network="mlp width=10", recipe=TINY)
 VARIANTS = {
     "SPM-C": METHOD,
     "episodes": dataclasses.replace(METHOD, training="episodes", support=12),
