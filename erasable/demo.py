@@ -57,7 +57,7 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(oracles=3, slow_oracles=2, epochs=4, slow_epochs=1)
+QUICK = Size(oracles=2, slow_oracles=2, epochs=2, slow_epochs=1)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ Importing this imports no torch: each command loads what it needs when it runs.
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -34,7 +34,8 @@ UsageError: type[Exception] = next(
 )
 
 app = typer.Typer(name="erasable", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-for command in (demo, ls, train, forget, audit, report):
+COMMANDS: tuple[Callable[..., None], ...] = (demo, ls, train, forget, audit, report)
+for command in COMMANDS:
     app.command(command.__name__)(command)
 
 
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(given, prog_name="erasable", standalone_mode=False)
+        if code == INTERRUPTED:  # what some versions of the parser make of Ctrl-C
+            raise KeyboardInterrupt
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except ErasableError as wrong:
@@ -97,7 +100,7 @@ def _usage(wrong: Exception, given: Sequence[str]) -> str:
     context = getattr(wrong, "ctx", None)
     path = getattr(context, "command_path", None) or "erasable"
     told = getattr(wrong, "format_message", lambda: str(wrong))().strip().rstrip(".")
-    return f"{told}; expected what '{path} --help' lists; came: {' '.join(given) or 'nothing'}"
+    return f"{told}, in 'erasable {' '.join(given)}'; expected what '{path}' takes; see '{path} --help'"
 
 
 def _one_line(text: str) -> str:

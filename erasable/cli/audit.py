@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from erasable.cli._options import AsJson, DataAt, RunFolder, result
-from erasable.errors import EmptyRequest, TaskMismatch, WrongDigest
+from erasable.errors import EmptyRequest, PopulationTooSmall, TaskMismatch, WrongDigest
 
 WEAKEST_FIRST = ("empirical", "revoked", "certified", "exact")
 STAND_IN = (
@@ -35,7 +35,8 @@ def audit(
 ) -> None:
     """Judge what a run still knows of its erased samples.
 
-    Writes a report into the run folder. Reads the training data, erased samples included, and trains models that never saw these: the oracles.
+    Writes a report into the run folder. Reads the training data, erased samples included, and trains models that
+    never saw these: the oracles.
     """
     from erasable import population
     from erasable._plumbing.progress import Steps, duration
@@ -44,6 +45,9 @@ def audit(
     from erasable.request import Request
     from erasable.run import Run
 
+    if oracles < 2:
+        raise PopulationTooSmall(f"{oracles} oracles", expected="at least 2",
+                                 do="train more: one model hides seed noise")  # fmt: skip
     opened = Run.open(run)
     source = data_of(opened, data_at)
     gone = [each for each, number in opened.erased.items() if number]

@@ -18,8 +18,8 @@ def demo(
 ) -> None:
     """Train, erase and audit on handwritten digits.
 
-    They come along: no network, no downloads, about a minute. Erases one person's pictures and one whole digit from models of several kinds, compares each with models that
-    never saw them, and writes report.html.
+    They come along: no network, no downloads, about a minute. Erases one person's pictures and one whole digit from
+    models of several kinds, compares each with models that never saw them, and writes report.html.
     """
     from erasable.demo import FULL, QUICK, run
 

@@ -1,7 +1,8 @@
 """`erasable report`: an audit's report, rendered again."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -9,12 +10,20 @@ from erasable.cli._options import AsJson, result
 from erasable.errors import MissingFile
 
 
+class Format(StrEnum):
+    """The forms of a report."""
+
+    HTML = "html"
+    MD = "md"
+    JSON = "json"
+
+
 def report(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A run folder that was audited, or a folder with a report.json.")
     ],
     number: Annotated[int | None, typer.Option(metavar="N", help="Which report; the latest without it.")] = None,
-    format: Annotated[Literal["html", "md", "json"], typer.Option(help="What to make from the JSON.")] = "html",
+    format: Annotated[Format, typer.Option(help="What to make from the JSON.")] = Format.HTML,
     as_json: AsJson = False,
 ) -> None:
     """Render an audit's report again and print its path."""
@@ -24,8 +33,8 @@ def report(
     folder = _folder(run, number)
     found = Report.from_json(read_bytes(folder / "report.json"))
     file = folder / f"report.{format}"
-    if format != "json":
-        atomic_write(file, (found.to_html() if format == "html" else found.to_markdown()).encode())
+    if format is not Format.JSON:
+        atomic_write(file, (found.to_html() if format is Format.HTML else found.to_markdown()).encode())
     words = [f"{each.title}: {each.verdict}" for each in found.sections]
     facts = {"report": str(file), "created": found.created, "sections": [
         {"title": each.title, "case": each.case, "verdict": each.verdict,

@@ -87,21 +87,20 @@ def train(
     source = Source.of(data, public=public, public_without=public_without or (), data_dir=data_dir,
                        columns=pairs(column), test_columns=pairs(test_column), low=low, high=high, size=size,
                        owner_from=owner_from, label=label_column, **named)  # fmt: skip
-    steps = Steps()
-    with steps.step(f"reading {data}", about=1):
-        samples, fresh = source.train(), source.test()
+    samples, fresh = source.train(), source.test()
     task = Classification.of(samples, shift=shift, flip=flip)
     if len(task.shape) == 1 and "network" not in given and getattr(kind(), "network", "") == "convnet":
         given["network"] = "mlp"  # rows of numbers have no neighbours to convolve
     chosen = build(kind, given, method)
     task.check(samples)
-    with steps.step(f"training {method} on {len(samples)} samples", about=_guess(chosen, len(samples))) as told:
+    with Steps().step(f"training {method} on {len(samples)} samples", about=_guess(chosen, len(samples))) as told:
         start = time.perf_counter()
         model = chosen.train(samples, task, seeds=[seed], progress=told)[0]
         seconds = time.perf_counter() - start
     accuracy = _accuracy(model, task, fresh)
     spec = {"source": source.spec(), "training": {"seed": seed, "seconds": round(seconds, 3)}}
-    run = Run.create(out, model, data=samples, spec=spec)
+    Run.create(out, model, data=samples, spec=spec)
+    run = Run.open(out)  # read back: what cannot be opened must be found out now
     exposure = {part: len(ids) for part, ids in run.exposure.parts.items()}
     parts = ", ".join(f"{part} ({count} samples)" for part, count in exposure.items()) or "none"
     example = _example(samples)

@@ -1,0 +1,111 @@
+"""What is promised in writing: snippets run and print what they say, docs/cli.md is current, public names exist."""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import erasable
+from erasable import cli
+from erasable.cli import reference
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page):
+    """(language, code, what it should print or None); a text block right after a snippet is its output."""
+    text = page.read_text(encoding="utf-8")
+    found = list(BLOCK.finditer(text))
+    for i, each in enumerate(found):
+        after = found[i + 1] if i + 1 < len(found) else None
+        follows = after is not None and after[1] == "text" and not text[each.end() : after.start()].strip()
+        yield each[1], each[2], after[2] if follows else None
+
+
+def says(expected):
+    """A pattern: '...' stands for anything, and lines may be wrapped anywhere."""
+    words = [re.escape(each).replace(re.escape("..."), ".*?") for each in expected.split()]
+    return re.compile(r"\s+".join(words) + r"\s*", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [each for each in PAGES if any(kind == "python" for kind, _, _ in blocks(each))],
+                         ids=lambda page: page.name)  # fmt: skip
+def test_python_snippets_run_and_print_what_they_say(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType(f"snippets_of_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for kind, code, expected in blocks(page):
+        if kind != "python":
+            continue
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, f"{page.name}: {code.strip().splitlines()[0]}", "exec"), module.__dict__)
+        if expected is not None:
+            assert says(expected).fullmatch(out.getvalue().strip()), out.getvalue()
+
+
+@pytest.mark.parametrize("page", [each for each in PAGES if any(kind == "bash" for kind, _, _ in blocks(each))],
+                         ids=lambda page: page.name)  # fmt: skip
+def test_commands_run_one_after_another(page, tmp_path, monkeypatch):
+    """Those with `erasable`, but for the demo, which has its own test. Networks are made small."""
+    monkeypatch.chdir(tmp_path)
+    for kind, code, _ in blocks(page):
+        lines = code.replace("\\\n", " ").splitlines() if kind == "bash" else []
+        for line in lines:
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["erasable"] and words[1] != "demo":
+                faster = ["--network", "mlp width=16", "--epochs", "3"] if words[1] == "train" else []
+                with contextlib.redirect_stdout(io.StringIO()):
+                    assert cli.main([*words[1:], *faster]) == 0, line
+            elif words[:1] == ["make"]:
+                targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+                assert set(words[1:]) <= set(targets), line
+
+
+def test_the_page_of_the_command_line_is_current(tmp_path):
+    page = ROOT / "docs" / "cli.md"
+    assert reference.main(["--check", str(page)]) == 0, "run 'make docs'"
+    (tmp_path / "old.md").write_text(page.read_text() + "\n")
+    assert reference.main(["--check", str(tmp_path / "old.md")]) == 1
+    assert reference.main([]) == 2
+    for command in cli.COMMANDS:
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            assert cli.main([command.__name__, "--help"]) == 0
+        for option in re.findall(r"--[a-z][a-z-]+", told.getvalue()):
+            assert option in page.read_text(), f"{command.__name__} {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"\w+:", target):
+            assert (page.parent / target).exists(), target
+
+
+def test_public_names():
+    assert len(erasable.__all__) == len(set(erasable.__all__)) <= 25
+    assert dir(erasable) == sorted(erasable.__all__)
+    for name in erasable.__all__:
+        assert getattr(erasable, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        erasable.Nothing  # noqa: B018
+    space = {}
+    exec("from erasable import *", space)
+    assert space["SPM"] is erasable.SPM
+
+
+def test_each_public_name_can_be_the_first_that_is_asked_for():
+    """In its own process: no name may depend on another one having been imported before."""
+    code = "import sys, erasable; assert 'torch' not in sys.modules; getattr(erasable, sys.argv[1])"
+    for name in ("Run", "forget", "datasets", "judge"):
+        subprocess.run([sys.executable, "-W", "error", "-c", code, name], check=True, env=os.environ)
