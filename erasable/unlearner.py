@@ -1,9 +1,9 @@
 """How models come to be, and how samples leave them.
 
-    Method      settings (a frozen dataclass) that train models: plain networks and models designed to forget
-    Trained     what a Method returns: a network that knows its method, its exposure and its memory
-    Unlearner   settings you call, (model, split, task, seed) -> model: changes a plain network after the fact
-    forget      the one verb: erases a Request from a model by either way and returns a Receipt
+Method      settings (a frozen dataclass) that train models: plain networks and models designed to forget
+Trained     what a Method returns: a network that knows its method, its exposure and its memory
+Unlearner   settings you call, (model, split, task, seed) -> model: changes a plain network after the fact
+forget      the one verb: erases a Request from a model by either way and returns a Receipt
 """
 
 import copy
