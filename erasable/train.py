@@ -39,7 +39,7 @@ class Recipe:
     optimizer: Literal["sgd", "adamw"] = "adamw"
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or self.lr <= 0:
+        if self.epochs < 1 or self.batch < 1 or not 0 < self.lr < math.inf:
             raise SettingsError(f"epochs={self.epochs}, batch={self.batch}, lr={self.lr}",
                                 expected="positive values", do="correct the recipe")  # fmt: skip
         if not (0 <= self.momentum < 1 and 0 <= self.warmup <= 1 and self.weight_decay >= 0):
