@@ -51,9 +51,9 @@ class Size:
     """How much is trained."""
 
     oracles: int = 16
-    slow_oracles: int = 8  # of the methods that train longer
+    slow_oracles: int = 6  # of the methods that train longer
     epochs: int = 20
-    slow_epochs: int = 12
+    slow_epochs: int = 10
 
 
 FULL = Size()
@@ -94,7 +94,10 @@ def kinds(size: Size) -> dict[str, Kind]:
         ),
         "MUNKEY": Kind(MUNKEY(**vit, keys="pixels"), 0.1, 0.045, slow=True),
         "MUNKEY in two phases": Kind(
-            MUNKEY(**(vit | {"recipe": replace(slow, epochs=2 * size.slow_epochs)}), phases=2), 0.07, 0.03, slow=True
+            MUNKEY(**(vit | {"recipe": replace(slow, epochs=2 * size.slow_epochs)}), phases=2, value_steps=12),
+            0.07,
+            0.04,
+            slow=True,
         ),
         "SISA": Kind(SISA(network=network, shards=3, recipe=recipe), 0.01, 0.004),
     }
@@ -107,13 +110,13 @@ WAYS = (
     Way("Gradient ascent", "network", GradientAscent()),
     Way("SPM", "SPM", note="The encoder was trained on everybody."),
     Way(
-        "SPM, public encoder",
+        "SPM (public encoder)",
         "SPM with public encoder",
         note="The encoder has seen pictures only that nobody can ask to erase.",
     ),
     Way("MUNKEY", "MUNKEY", note="One phase: the network was trained on everybody."),
     Way(
-        "MUNKEY, two phases", "MUNKEY in two phases", note="The network has seen the public part only, then was frozen."
+        "MUNKEY (two phases)", "MUNKEY in two phases", note="The network has seen the public part only, then was frozen."
     ),
     Way("SISA", "SISA", note="Three shards: the request trains those of its samples again."),
 )

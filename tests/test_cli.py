@@ -396,7 +396,7 @@ def test_demo(tmp_path):
     assert {each.name for each in out.iterdir()} == names
     assert [each.name for each in tmp_path.iterdir()] == ["demo"]
     levels = {row["name"]: row["level"] for row in told["sections"][0]["rows"]}
-    assert (levels["SPM"], levels["SPM, public encoder"], levels["SISA"]) == ("revoked", "exact", "exact")
+    assert (levels["SPM"], levels["SPM (public encoder)"], levels["SISA"]) == ("revoked", "exact", "exact")
     for name, erased in (("run-owner", told["sections"][0]["erased"]), ("run-digit", told["sections"][1]["erased"])):
         (receipt,) = Run.open(out / name).receipts
         assert (receipt.level, receipt.erasure, receipt.samples) == ("exact", "L2", erased)

@@ -70,6 +70,6 @@ def duration(seconds: float) -> str:
     """In words short enough for a line: 0.4 s, 12 s, 3 min, 2 h."""
     if seconds < 1:
         return f"{seconds:.1f} s"
-    if seconds < 100:
+    if seconds < 180:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
