@@ -34,7 +34,7 @@ EXPLAINED = {
     "time": "the erasure itself",
     "preparation": "before the request came",
 }
-COLOURS = 8
+COLOURS = 9
 SPARE = 0.04  # room on both sides of a linear axis, as a share of its length
 
 
