@@ -116,7 +116,9 @@ WAYS = (
     ),
     Way("MUNKEY", "MUNKEY", note="One phase: the network was trained on everybody."),
     Way(
-        "MUNKEY (two phases)", "MUNKEY in two phases", note="The network has seen the public part only, then was frozen."
+        "MUNKEY (two phases)",
+        "MUNKEY in two phases",
+        note="The network has seen the public part only, then was frozen.",
     ),
     Way("SISA", "SISA", note="Three shards: the request trains those of its samples again."),
 )
