@@ -210,7 +210,8 @@ def test_a_weights_digest_sees_names_types_shapes_and_bytes():
     x = torch.arange(4.0)
     turned = x.view(2, 2).T
     others = {
-        "name": digest(b=x), "type": digest(a=x.view(torch.int32)), "shape": digest(a=x.view(2, 2)), "value": digest(a=x + 1e-7),
+        "name": digest(b=x), "type": digest(a=x.view(torch.int32)), "shape": digest(a=x.view(2, 2)),
+        "value": digest(a=x + 1e-7),
         "sign of zero": digest(a=x * torch.tensor([-1.0, 1, 1, 1])), "more": digest(a=x, b=x),
         "turned": digest(a=turned),
         "scalar": digest(a=torch.tensor(1.0)), "other scalar": digest(a=torch.tensor(1.0000001)),
