@@ -39,12 +39,12 @@ from erasable._plumbing.sums import ClassSums
 from erasable.dataset import Dataset
 from erasable.errors import CorruptRun, DataError, SettingsError, TaskMismatch
 from erasable.memory import Memory
-from erasable.network import Classifier
+from erasable.network import Network
 from erasable.population import train_members
 from erasable.receipt import Exposure
 from erasable.task import Batch, Forward
 from erasable.tasks.classification import Classification
-from erasable.train import Objective, Progress, Recipe, Supervised, member_batch
+from erasable.train import Progress, Recipe, member_batch
 
 FLOOR = 1e-6  # a class that is seen rarely stops fading here, long before its mean would be lost to rounding
 
@@ -62,25 +62,15 @@ class SPMNetwork(nn.Module):
         for side in (self.query, self.key):  # start as a scaled inner product: random maps score all classes alike
             nn.init.eye_(side.weight).data.mul_(3.0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.encoder(x)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, *given: Tensor, scores: Callable[..., Any] | None = None) -> Any:
+        """Embeddings (batch, d) of inputs; in training what a recipe's `scores` makes of them and of what is given."""
+        return self.encoder(x) if scores is None else scores(self, x, *given)
 
     def attend(self, e: Tensor, stored: Tensor) -> Tensor:
         """Scores of queries (q, d) against stored vectors (s, d), or against each query's own (q, s, d): (q, s)."""
         q, k = self.query(e), self.key(stored)
         scores = q @ k.T if stored.ndim == 2 else torch.einsum("qd,qsd->qs", q, k)
         return scores / math.sqrt(self.width)
-
-
-class _Trained(nn.Module):
-    """The network with a recipe's own forward."""
-
-    def __init__(self, network: SPMNetwork, scores: Callable[..., Any]) -> None:
-        super().__init__()
-        self.network, self.scores = network, scores
-
-    def forward(self, *inputs: Tensor) -> Any:
-        return self.scores(self.network, *inputs)
 
 
 @dataclass(frozen=True)
@@ -92,7 +82,7 @@ class _Objective:
     scores: ClassVar[Callable[..., Any]]  # (network, inputs and what else the recipe needs) -> scores (batch, classes)
 
     def build(self) -> nn.Module:
-        return _Trained(self.method.network_for(self.task), self.scores)
+        return self.method.network_for(self.task)
 
     @property
     def draws(self) -> int:
@@ -124,7 +114,7 @@ class _BankObjective(_Objective):
         return network.attend(e, means).scatter(1, labels[:, None], network.attend(e, own[:, None])), e
 
     def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> SimpleNamespace:
-        bank = torch.stack([embed(network.network, self.task, data) for network in networks])  # type: ignore[arg-type]
+        bank = torch.stack([embed(network, self.task, data) for network in networks])
         labels = data.read(self.task.label).long().to(bank.device)
         onehot = F.one_hot(labels, self.task.classes).double()
         counts = onehot.sum(0).repeat(len(networks), 1)
@@ -144,7 +134,8 @@ class _BankObjective(_Objective):
                 "absent": state.absent[members, order]}  # fmt: skip
 
     def loss(self, forward: Forward, batch: Batch) -> tuple[Tensor, Batch]:
-        scores, e = forward(batch["inputs"], batch["means"], batch["own"], batch["labels"])
+        given = (batch[name] for name in ("inputs", "means", "own", "labels"))
+        scores, e = forward(*given, scores=self.scores)
         return F.cross_entropy(scores.masked_fill(batch["absent"], -torch.inf), batch["labels"]), {"e": e.detach()}
 
     def after(self, rows: Tensor, batch: Batch, seen: Batch, state: SimpleNamespace, factor: float) -> None:
@@ -210,7 +201,7 @@ class _EpisodeObjective(_Objective):
         return key.argsort()[(counts.cumsum(0) - counts)[label] + place % available[label]]
 
     def loss(self, forward: Forward, batch: Batch) -> tuple[Tensor, Batch]:
-        scores = forward(batch["inputs"], batch["support"], batch["member"])
+        scores = forward(batch["inputs"], batch["support"], batch["member"], scores=self.scores)
         return F.cross_entropy(scores.masked_fill(batch["absent"], -torch.inf), batch["labels"]), {}
 
     def after(self, rows: Tensor, batch: Batch, seen: Batch, state: SimpleNamespace, factor: float) -> None:
@@ -309,11 +300,6 @@ class SPMModel(nn.Module):
         return nn.Sequential(copy.deepcopy(self.network.encoder).requires_grad_(), head)
 
 
-def _headless(network: nn.Module) -> SPMNetwork:
-    """The encoder of an ordinary network."""
-    return SPMNetwork(network.get_submodule("encoder"), learned=False).eval()
-
-
 @dataclass(frozen=True, kw_only=True)
 class SPM:
     """Settings of a semi-parametric classifier.
@@ -378,10 +364,15 @@ class SPM:
                             do="declare a part that nobody can ask to erase, or use encoder='own'")  # fmt: skip
         if self.encoder == "frozen":
             networks = [self._untrained(task, seed) for seed in seeds]
+        elif self.similarity == "covariance":  # with an ordinary head, which is then thrown away
+            plain = Network(network=self.network, recipe=self.recipe, sequential=self.sequential)
+            trained = plain.train(fitted, task, seeds=seeds, progress=progress)
+            networks = [SPMNetwork(each.network.get_submodule("encoder"), learned=False).eval() for each in trained]
         else:
-            trained = train_members(self._objective(task), fitted, self.recipe, seeds=seeds,
-                                    sequential=self.sequential, progress=progress)  # fmt: skip
-            networks = [each.network if isinstance(each, _Trained) else _headless(each) for each, _ in trained]
+            kind = _BankObjective if self.training == "bank" else _EpisodeObjective
+            members = train_members(kind(self, task), fitted, self.recipe, seeds=seeds, sequential=self.sequential,
+                                    progress=progress)  # fmt: skip
+            networks = [network for network, _ in members]  # type: ignore[misc]
         parts = {} if self.encoder == "frozen" else {"encoder": frozenset(fitted.ids)}
         if task.fitted:
             parts["input scaling"] = frozenset(data.ids)
@@ -392,11 +383,6 @@ class SPM:
             memory.add(stored.ids, keys, labels=stored.read(task.label).long())
             models.append(SPMModel(self, task, Exposure(parts), network, memory).eval())
         return models
-
-    def _objective(self, task: Classification) -> Objective:
-        if self.similarity == "covariance":  # with an ordinary head, which is then thrown away
-            return Supervised(lambda: Classifier(build_encoder(self.network, task.shape), task.classes), task)
-        return _BankObjective(self, task) if self.training == "bank" else _EpisodeObjective(self, task)
 
     def _untrained(self, task: Classification, seed: int) -> SPMNetwork:
         with seeded(seed, "init"):

@@ -32,6 +32,7 @@ from erasable.forgettable.spm import (
     embed,
 )
 from erasable.memory import Memory
+from erasable.network import Network
 from erasable.receipt import Exposure
 from erasable.request import Request
 from erasable.tasks.classification import Classification
@@ -450,8 +451,8 @@ ROWS = torch.stack([torch.arange(0, 9), torch.arange(30, 39)])
 def test_bank_loss_by_hand():
     found, _ = losses(_BankObjective, METHOD, ROWS)
     _, networks, _ = started(_BankObjective)
-    for loss, wrapper, rows in zip(found, networks, ROWS, strict=True):
-        network = wrapper.network.double()
+    for loss, network, rows in zip(found, networks, ROWS, strict=True):
+        network = network.double()
         e, labels = network(inputs().double()), DATA.read("label")
         expected = []
         for row in rows.tolist():
@@ -467,11 +468,9 @@ def test_episode_loss_by_hand():
     method = VARIANTS["episodes"]
     found, batch = losses(_EpisodeObjective, method, ROWS)
     _, networks, _ = started(_EpisodeObjective, method)
-    for m, (loss, wrapper) in enumerate(zip(found, networks, strict=True)):
+    for m, (loss, network) in enumerate(zip(found, networks, strict=True)):
         labels = batch["member"][m].argmax(0)  # of the support
-        chance = attention(
-            wrapper.network, wrapper.network(batch["inputs"][m]), wrapper.network(batch["support"][m]), labels, 3
-        )
+        chance = attention(network, network(batch["inputs"][m]), network(batch["support"][m]), labels, 3)
         expected = -chance[torch.arange(9), batch["labels"][m]].log().mean()
         assert abs(float(loss) - float(expected)) < 1e-5
 
@@ -545,6 +544,17 @@ def test_without_self_exclusion_the_batch_may_support_itself():
     objective, _, state = started(_EpisodeObjective, method)
     chosen = objective._support(torch.arange(30), state, state.draw[0])
     assert sorted(chosen.tolist()) == list(range(60))
+
+
+def test_covariance_trains_its_encoder_with_an_ordinary_head_and_throws_that_away():
+    told = []
+    method = dataclasses.replace(VARIANTS["covariance"], encoder="public")
+    model = method.train(HALF, TASK, seeds=[2], progress=lambda *each: told.append(each))[0]
+    plain = Network(network="mlp width=10", recipe=TINY).train(HALF.public, TASK, seeds=[2])[0].network.encoder
+    assert weights_digest(model.network.encoder) == weights_digest(plain)
+    assert all(name.startswith("network.encoder.") for name in model.state_dict())
+    assert told[-1][0] == told[-1][1]
+    assert not any(p.requires_grad for p in model.parameters())
 
 
 def test_a_support_smaller_than_the_classes_is_refused():
