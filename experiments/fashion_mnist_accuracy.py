@@ -30,6 +30,13 @@ SHORT = Recipe(epochs=6, batch=128)
 VIT = "vit patch=7 width=64 depth=3 heads=4 mlp=2 stem=16"
 VIT_RECIPE = Recipe(epochs=10, batch=128, lr=2e-3)
 SMALL = 20_000
+PAIRS = (
+    ("spm", "network"),
+    ("spm SPM-R", "network"),
+    ("20k bank", "20k network"),
+    ("20k episodes", "20k network"),
+    ("20k munkey", "20k vit"),
+)
 
 
 @torch.inference_mode()
@@ -95,32 +102,28 @@ def munkeys() -> dict[str, Any]:
 
 
 def summarise(store: Store) -> None:
-    """Means and standard deviations over seeds, and the gaps that were asked for."""
-    units: dict[str, dict[str, Any]] = store.content["units"]
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for key, unit in units.items():
-        groups.setdefault(key.rpartition("/")[0], []).append(unit)
-    table = {}
-    for name, members in groups.items():
-        for field in ("test", "test_spm_r"):
-            if values := [each[field] for each in members if field in each]:
-                label = name if field == "test" else f"{name} SPM-R"
-                table[label] = {
-                    "test_mean": float(np.mean(values)),
-                    "test_sd": float(np.std(values, ddof=min(1, len(values) - 1))),
-                    "seeds": len(values),
-                    "seconds_mean": float(np.mean([e["train_seconds"] for e in members])),
-                }
-    gaps = {
-        f"{a} behind {b}": table[b]["test_mean"] - table[a]["test_mean"]
-        for a, b in (("spm", "network"), ("spm SPM-R", "network"), ("20k bank", "20k network"),
-                     ("20k episodes", "20k network"), ("20k munkey", "20k vit"))
-        if a in table and b in table
-    }  # fmt: skip
+    """Means and standard deviations over seeds, and the gaps that were asked for, over the seeds that both have."""
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, unit in store.content["units"].items():
+        name, _, seed = key.rpartition("/")
+        rows.setdefault(name, {})[seed] = {"test": unit["test"], "seconds": unit["train_seconds"]}
+        if "test_spm_r" in unit:
+            rows.setdefault(f"{name} SPM-R", {})[seed] = {"test": unit["test_spm_r"], "seconds": unit["train_seconds"]}
+    table, gaps = {}, {}
+    for name, seeds in rows.items():
+        tests = [each["test"] for each in seeds.values()]
+        table[name] = {
+            "test_mean": float(np.mean(tests)),
+            "test_sd": float(np.std(tests, ddof=1)) if len(tests) > 1 else 0.0,
+            "seeds": len(tests),
+            "seconds_mean": float(np.mean([each["seconds"] for each in seeds.values()])),
+        }
+    for name, reference in PAIRS:
+        if both := sorted(rows.get(name, {}).keys() & rows.get(reference, {}).keys()):
+            behind = [rows[reference][seed]["test"] - rows[name][seed]["test"] for seed in both]
+            gaps[f"{name} behind {reference}"] = float(np.mean(behind))
     store.save(table=table, gaps=gaps)
-    for row in (table, gaps):
-        for name, value in row.items():
-            print(name, value)
+    print(table, gaps)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ def main() -> None:
     store.save(
         table=table,
         price_in_points=price,
+        seeds=len(asked.seeds),
         best_exact_behind_best_of_all=best - max(table[f"{name} / public"]["test"] for name in HEADS),
     )
     print(price, table)
