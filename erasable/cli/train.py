@@ -1,5 +1,6 @@
 """`erasable train`: train a model and store it as a run folder."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -138,5 +139,5 @@ def _example(data: Any) -> str:
     """A request that could be made."""
     private = data.private
     if private.owners is None:
-        return f"--ids {private.ids[0]}"
-    return f"--owner {private.owners[0]}"
+        return f"--ids {shlex.quote(private.ids[0])}"
+    return f"--owner {shlex.quote(private.owners[0])}"
