@@ -76,6 +76,9 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
             "table": {"spm": {"test_mean": 91.8, "test_sd": 0.1, "seeds": 3, "seconds_mean": 415.7}},
             "gaps": {"spm behind network": -0.07}},
         "experiments/results/fashion_mnist_forgetting.json": {"units": {name: unit for name in generate.UNITS}},
+        "experiments/results/fashion_mnist_public_encoder.json": {
+            "table": {"learned / everybody": {"test": 90.2}, "learned / public": {"test": 88.1}},
+            "price_in_points": {"learned": 2.1}, "seeds": 3, "best_exact_behind_best_of_all": 2.1},
         "benchmarks/results/forget_latency.json": {
             "result": {"in RAM": {"1": spread}, "again": spread, "times faster": 1234.5}},
         "benchmarks/results/inference.json": {
@@ -87,24 +90,29 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
     for path, content in stored.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(json.dumps({"command": "python it.py", "machine": machine, **content}))
-    assert "| spm | 91.80 (0.10) | 3 | 416 |" in generate.accuracy()
+    assert "| spm | 91.80 (0.10) | 3 |" in generate.accuracy()
     assert "spm behind network by -0.07 points" in generate.accuracy()
     told = generate.forgetting()
     assert "| spm/random | revoked | 90.0 | 90.00 (88.50) |" in told
     assert "| network/random | nothing was erased |" in told
+    assert "Not measured yet" not in told
+    assert "| learned | 3 | 90.20 | 88.10 | 2.10 |" in generate.public_encoder()
     assert "| in RAM | 1 | 2.00 ms | 1.00 ms to 500.00 ms |" in generate.latency()
     assert "times faster: 1,234.5." in generate.latency()
     assert "| batch 1 | 2.00 ms | 2.00 ms | 1.01 |" in generate.inference()
     assert "| mlp | 2.00 ms | 2.00 ms | 5.50 |" in generate.population()
 
 
-def test_half_an_experiment_is_not_shown(generate, tmp_path, monkeypatch):
+def test_half_an_experiment_says_what_is_missing(generate, tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "ROOT", tmp_path)
     (tmp_path / "experiments" / "results").mkdir(parents=True)
-    for name, content in {"accuracy": {"units": {"spm/0": {}}}, "forgetting": {"units": {"spm/random": {}}}}.items():
+    for name, content in {"accuracy": {"units": {"spm/0": {}}}, "public_encoder": {"units": {}},
+                          "forgetting": {"units": {}, "command": "python it.py", "machine": {
+                              "processor": "x", "cores": 2, "threads": 1, "torch": "2"}}}.items():  # fmt: skip
         (tmp_path / "experiments" / "results" / f"fashion_mnist_{name}.json").write_text(json.dumps(content))
     assert generate.accuracy().startswith("Not measured yet")
-    assert generate.forgetting().startswith("8 of 9 rows are not measured yet")
+    assert generate.public_encoder().startswith("Not measured yet")
+    assert f"Not measured yet: {', '.join(generate.UNITS)}." in generate.forgetting()
 
 
 def test_wrong_arguments():
