@@ -27,15 +27,16 @@ def main() -> None:
     data = Dataset.of({"image": pictures, "label": torch.arange(N) % 10}, [f"s/{i:05d}" for i in range(N)])
     task, recipe = Classification(shape=(1, 28, 28), classes=10), Recipe(epochs=1, batch=BATCH)
     methods = {
-        "episodes": SPM(network=ENCODER, recipe=recipe, training="episodes", support=4 * BATCH),
-        "bank": SPM(network=ENCODER, recipe=recipe),
         "network": Network(network=ENCODER, recipe=recipe),
+        "bank": SPM(network=ENCODER, recipe=recipe),
+        "episodes": SPM(network=ENCODER, recipe=recipe, training="episodes", support=4 * BATCH),
     }
     candidates = {
         name: lambda method=method: method.train(data, task, seeds=[0], progress=None)
         for name, method in methods.items()
     }
-    store("training", __doc__.splitlines()[0], "python benchmarks/training.py", paired(candidates, rounds=asked.rounds))
+    result = {f"{N:,} pictures, batch {BATCH}": paired(candidates, rounds=asked.rounds)}
+    store("training", __doc__.splitlines()[0], "python benchmarks/training.py", result)
 
 
 if __name__ == "__main__":

@@ -223,6 +223,10 @@ def inference() -> str:
     return _pairs("inference", "network", "spm")
 
 
+def training() -> str:
+    return _pairs("training", "bank", "episodes")
+
+
 def population() -> str:
     return _pairs("population", "population", "one after another")
 
@@ -245,7 +249,7 @@ def _pairs(name: str, first: str, last: str) -> str:
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "README.md": {"methods": methods},
     "docs/choose.md": {"accuracy": accuracy, "forgetting": forgetting, "public-encoder": public_encoder,
-                       "latency": latency, "inference": inference,
+                       "latency": latency, "inference": inference, "training": training,
                        "population": population},
 }  # fmt: skip
 
