@@ -53,6 +53,8 @@ class MemoryStore(Protocol):
 
     def remove(self, ids: Iterable[str]) -> None: ...
 
+    def pop(self, ids: Iterable[str]) -> tuple[Tensor, Tensor]: ...
+
     def nearest(
         self, queries: Tensor, k: int, *, exclude: Tensor | None = None, metric: Metric = "cosine"
     ) -> tuple[Tensor, Tensor]: ...
@@ -225,11 +227,32 @@ class Memory:
         The remaining rows keep their bits; some move to another row number, the same ones whatever the order of `ids`.
         Raises UnknownSample, AlreadyForgotten, EmptyRequest.
         """
+        self._drop(*self._claim(ids))
+
+    def pop(self, ids: Iterable[str]) -> tuple[Tensor, Tensor]:
+        """`remove`, and copies of the keys and labels that went, in the order of `ids`. Raises what `remove` raises."""
+        names, rows = self._claim(ids)
+        at = torch.from_numpy(rows).to(self.device)
+        keys, labels = self._columns["keys"][at], self._columns["labels"][at]
+        self._drop(names, rows)
+        return keys, labels
+
+    def _claim(self, ids: Iterable[str]) -> tuple[list[str], NDArray[np.int64]]:
+        """Take names out of `row_of`, all or none: the one look-up per id that a deletion costs."""
         names = list(dict.fromkeys(ids))
         if not names:
             raise EmptyRequest("no ids to remove from the memory", expected="at least one",
                                do="name the samples you mean")  # fmt: skip
-        gone = np.sort(self._find(names))
+        pop = self.row_of.pop
+        rows = np.fromiter((pop(each, -1) for each in names), np.int64, len(names))
+        if (rows < 0).any():
+            self.row_of.update((each, row) for each, row in zip(names, rows.tolist(), strict=True) if row >= 0)
+            self._find(names)  # raises, and says what is wrong
+        return names, rows
+
+    def _drop(self, names: list[str], rows: NDArray[np.int64]) -> None:
+        """Close the gaps at `rows`, whose `names` were claimed."""
+        gone = np.sort(rows)
         n, left = len(self), len(self) - len(names)
         holes, tail = gone[gone < left], gone[gone >= left]
         stays = np.ones(n - left, np.bool_)
@@ -246,8 +269,6 @@ class Memory:
             buffer[holes] = buffer[movers]
             buffer[left:n] = 0
 
-        for each in names:
-            del self.row_of[each]
         for hole, mover in zip(holes.tolist(), movers.tolist(), strict=True):
             self.ids[hole] = each = self.ids[mover]
             self.row_of[each] = hole

@@ -88,6 +88,24 @@ def test_removal_is_all_or_nothing():
     assert (contents(memory), memory.digest()) == before
 
 
+def test_pop_is_remove_and_hands_out_copies():
+    memory, twin = filled(), filled()
+    asked = [memory.ids[4], memory.ids[0], memory.ids[4]]
+    rows = twin.rows(dict.fromkeys(asked))
+    keys, labels = memory.pop(asked)
+    assert torch.equal(keys, twin.keys[rows])
+    assert torch.equal(labels, twin.labels[rows])
+    twin.remove(asked)
+    assert memory.ids == twin.ids
+    assert memory.row_of == twin.row_of
+    assert memory.digest() == twin.digest()
+    before = contents(memory)
+    with pytest.raises(UnknownSample):
+        memory.pop([memory.ids[1], "nobody", memory.ids[0]])
+    assert contents(memory) == before
+    assert memory.row_of == {name: row for row, name in enumerate(memory.ids)}
+
+
 def test_what_was_forgotten_is_known_and_does_not_return_silently():
     memory = filled()
     memory.remove(["s1", "s1"])

@@ -268,10 +268,7 @@ class SPMModel(nn.Module):
 
     def forget(self, ids: Iterable[str], *, data: Dataset | None = None) -> None:
         """Erase samples, O(d) each. Raises UnknownSample, AlreadyForgotten, EmptyRequest; then nothing has changed."""
-        names = list(dict.fromkeys(ids))
-        rows = self.memory.rows(names)
-        keys, labels = self.memory.keys[rows], self.memory.labels[rows]
-        self.memory.remove(names)
+        keys, labels = self.memory.pop(ids)
         self.sums.remove(keys, labels)
         keys.zero_()
         self.fold()
