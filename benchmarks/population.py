@@ -16,6 +16,13 @@ from erasable.tasks import Classification
 from erasable.train import Recipe, Supervised
 
 MEMBERS = 32
+CHUNKS = {  # members at a time: what a step touches should fit into the processor's cache
+    "mlp width=64 depth=2": 32,
+    "mlp width=128": 32,
+    "convnet widths=8,16,32 groups=4 affine=0": 16,
+    "convnet widths=8,16,32 groups=4": 16,
+    "convnet widths=16,32": 16,
+}
 
 
 def main() -> None:
@@ -26,7 +33,7 @@ def main() -> None:
     data = digits("train")
     task = Classification.of(data)
     result = {}
-    for name in ("mlp width=64 depth=2", "mlp width=128", "convnet widths=8,16,32 groups=4", "convnet widths=16,32"):
+    for name, chunk in CHUNKS.items():
         method = Network(network=name)
         objective = Supervised(lambda method=method: method.build(task), task)
         recipe = Recipe(epochs=asked.epochs, batch=64)
@@ -34,7 +41,7 @@ def main() -> None:
         def train(chunk: int, objective: Supervised = objective, recipe: Recipe = recipe) -> None:
             train_members(objective, data, recipe, seeds=range(MEMBERS), chunk=chunk)
 
-        result[name] = paired({"population": lambda train=train: train(MEMBERS),
+        result[name] = paired({"population": lambda train=train, chunk=chunk: train(chunk),
                                "one after another": lambda train=train: train(1)}, rounds=asked.rounds)  # fmt: skip
     store("population", __doc__.splitlines()[0], "python benchmarks/population.py", result)
 
