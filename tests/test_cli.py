@@ -423,3 +423,18 @@ def test_an_earlier_demo_is_replaced_as_a_whole(tmp_path, monkeypatch):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").write_text("mine")
     assert "not made by" in refused("demo", "--out", tmp_path / "other")
+
+
+def test_networks_of_ones_own_are_imported_only_when_asked(tmp_path, monkeypatch):
+    (tmp_path / "own_network_of_a_test.py").write_text(
+        "from erasable.models.mlp import MLP\n\n\nclass Mine(MLP):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    asked = ["train", "network", "--data", "digits", "--network", "own_network_of_a_test:Mine width=8", "--epochs", "1"]
+    code, _, err = call(*asked, "--out", "first")
+    assert code == 2
+    assert "--import own_network_of_a_test" in err[-1]
+    assert "nowhere_to_be_found" in refused("--import", "nowhere_to_be_found", *asked, "--out", "second")
+    done("--import", "own_network_of_a_test", *asked, "--out", "third")
+    assert (tmp_path / "third" / "manifest.json").exists()
+    assert not (tmp_path / "first").exists()

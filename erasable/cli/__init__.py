@@ -10,6 +10,8 @@ Results go to standard output, as words or with --json as JSON; what is being do
 Importing this imports no torch: each command loads what it needs when it runs.
 """
 
+import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -24,7 +26,7 @@ from erasable.cli.forget import forget
 from erasable.cli.ls import ls
 from erasable.cli.report import report
 from erasable.cli.train import train
-from erasable.errors import ErasableError
+from erasable.errors import ErasableError, UnknownName
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 UsageError: type[Exception] = next(
@@ -48,6 +50,10 @@ def _version(asked: bool) -> None:
 @app.callback(invoke_without_command=True)
 def top(
     context: typer.Context,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--import", help="Import this module first, for networks of your own named as module:Class."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -58,8 +64,22 @@ def top(
     Exit codes: 0 done; 1 unexpected failure; 2 bad input, one line says what to do and nothing was changed;
     130 interrupted.
     """
+    for module in modules or ():
+        _import(module)
     if context.invoked_subcommand is None:
         print(context.get_help())
+
+
+def _import(module: str) -> None:
+    """Only what the user names here is imported, never what a run folder names."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(module)
+    except ImportError as wrong:
+        raise UnknownName(f"module '{module}' cannot be imported ({wrong})", expected="one that Python finds",
+                          do="check the spelling, the current folder and PYTHONPATH") from None  # fmt: skip
+    finally:
+        sys.path.remove(os.getcwd())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
