@@ -62,10 +62,8 @@ class Network:
     ) -> list[NetworkModel]:
         trained = train_members(Supervised(lambda: self.build(task), task), data, self.recipe, seeds=seeds,
                                 sequential=self.sequential, progress=progress)  # fmt: skip
-        parts = {"network": frozenset(data.ids)}
-        if getattr(task, "fitted", False):
-            parts["input scaling"] = frozenset(data.ids)
-        return [NetworkModel(self, task, Exposure(parts), network).eval() for network, _ in trained]
+        exposure = Exposure.trained({"network": data.ids}, data.ids, task)
+        return [NetworkModel(self, task, exposure, network).eval() for network, _ in trained]
 
     def restore(
         self, task: Task, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure

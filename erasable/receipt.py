@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +25,7 @@ ERASURES: Mapping[Erasure, str] = {
     "L2": "a search for the raw bytes in every file of the run folder found nothing",
     "L3": "backups have expired or their erasure was attested",
 }
+INPUT_SCALING = "input scaling"  # the part that belongs to the task: no refit of a network changes it
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Exposure:
     """Which samples each part of a model was fitted on. A part that memory deletion removes is not listed."""
 
     parts: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def trained(cls, parts: Mapping[str, Iterable[str]], ids: Iterable[str], task: object) -> Self:
+        """The exposure of a new model: its own `parts`, and the scaling where `task.fitted` took it from all `ids`."""
+        scaling = {INPUT_SCALING: ids} if getattr(task, "fitted", False) else {}
+        return cls({part: frozenset(fitted) for part, fitted in {**parts, **scaling}.items()})
 
     def of(self, ids: Iterable[str]) -> dict[str, int]:
         """How many of `ids` each part was fitted on; parts that saw none are left out."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from erasable.dataset import Dataset
 from erasable.errors import NotForgettable, UndeclaredAccess
 from erasable.memory import Memory
-from erasable.receipt import Exposure, Level, Receipt, digest_of_ids
+from erasable.receipt import INPUT_SCALING, Exposure, Level, Receipt, digest_of_ids
 from erasable.request import Request, Split
 from erasable.task import Task
 
@@ -148,7 +148,7 @@ def forget(
         level, why = unlearner.guarantee, f"{type(unlearner).__name__} changed the weights; no audit is attached"
         exposure = model.exposure.of(request.ids)
         if level == "exact":
-            again = [part for part in model.exposure.parts if part != "input scaling"]  # which belongs to the task
+            again = [part for part in model.exposure.parts if part != INPUT_SCALING]
             remaining = model.exposure.without(request.ids, again)
             result.exposure = remaining
             level, why = remaining.level(request.ids)

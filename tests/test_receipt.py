@@ -1,11 +1,13 @@
 """Exposure, the guarantee that follows from it, and receipts."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from erasable.receipt import ERASURES, LEVELS, Exposure, Receipt, digest_of_ids
+from erasable.receipt import ERASURES, INPUT_SCALING, LEVELS, Exposure, Receipt, digest_of_ids
 
 EXPOSURE = Exposure({"encoder": frozenset("abc"), "keys": frozenset("cd"), "nothing": frozenset()})
 FIELDS = {
@@ -20,6 +22,18 @@ def test_exposure_counts_per_part_and_leaves_out_parts_that_saw_none():
     assert EXPOSURE.of("ac") == {"encoder": 2, "keys": 1}
     assert EXPOSURE.of(["a", "a", "z"]) == {"encoder": 1}
     assert EXPOSURE.of("z") == {}
+
+
+def test_a_scaling_that_was_fitted_is_a_part_with_everybody():
+    parts, fitted = {"encoder": ("a", "b"), "keys": ()}, SimpleNamespace(fitted=True)
+    own = {"encoder": frozenset("ab"), "keys": frozenset()}
+    for nominal in (SimpleNamespace(fitted=False), object()):
+        assert Exposure.trained(parts, "abc", nominal).parts == own
+    exposure = Exposure.trained(parts, iter("abc"), fitted)
+    assert exposure.parts == {**own, "input scaling": frozenset("abc")}
+    assert list(exposure.parts)[-1] == INPUT_SCALING == "input scaling"  # as stored in run folders
+    assert parts == {"encoder": ("a", "b"), "keys": ()}
+    assert exposure.level("c") == Exposure.trained({}, "abc", fitted).level("c")
 
 
 def test_levels():

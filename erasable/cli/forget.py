@@ -11,7 +11,6 @@ from erasable.cli._options import AsJson, DataAt, RunFolder, Settings, result
 from erasable.errors import EmptyRequest, MissingFile, NotForgettable, SettingsError
 
 SHOWN = 5  # ids in words; --json has all
-SCALING = ("input scaling", "scaling")  # parts that a refit does not touch
 
 
 def forget(
@@ -110,7 +109,7 @@ def _label(text: str, run: Any, data_at: str | None) -> int:
 
 def _rehearse(run: Path, model: Any, request: Any, unlearner: Any, reads: bool, as_json: bool) -> None:
     """Say what would happen. What is quick is tried on a copy in RAM; what trains is only announced."""
-    from erasable.receipt import LEVELS, Receipt
+    from erasable.receipt import INPUT_SCALING, LEVELS, Receipt
     from erasable.unlearner import forget as in_ram
 
     left_out = Receipt.model_fields["not_reached"].default
@@ -123,7 +122,7 @@ def _rehearse(run: Path, model: Any, request: Any, unlearner: Any, reads: bool, 
         how = why = f"{type(unlearner).__name__} would change the weights"
     else:
         told = model.exposure.of(request.ids)
-        redone = [part for part in told if part not in SCALING]
+        redone = [part for part in told if part != INPUT_SCALING]
         remaining = model.exposure.without(request.ids, redone)
         (level, why), exposure = remaining.level(request.ids), remaining.of(request.ids)
         how = f"{', '.join(redone)} would be trained again without them"

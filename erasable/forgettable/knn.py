@@ -72,16 +72,14 @@ class KNN:
     ) -> list[KNNModel]:
         refuse_unlabelled(task, self)
         plain = Network(network=self.network, recipe=self.recipe, sequential=self.sequential)
-        parts = {"encoder": frozenset(data.ids)}
-        if getattr(task, "fitted", False):
-            parts["input scaling"] = frozenset(data.ids)
+        exposure = Exposure.trained({"encoder": data.ids}, data.ids, task)
         models = []
         for model in plain.train(data, task, seeds=seeds, progress=progress):
             encoder: nn.Module = model.network.encoder  # type: ignore[assignment]
             keys = features(encoder, task, data)
             memory = Memory(keys.shape[1])
             memory.add(data.ids, keys, labels=labels_of(task, data))
-            models.append(KNNModel(self, task, Exposure(parts), encoder, memory).eval())
+            models.append(KNNModel(self, task, exposure, encoder, memory).eval())
         return models
 
     def restore(

@@ -67,14 +67,12 @@ class LogitMask:
         self, data: Dataset, task: LogitTask, *, seeds: Sequence[int], progress: Progress | None = None
     ) -> list[LogitMaskModel]:
         refuse_unlabelled(task, self)
-        parts = {"encoder": frozenset(data.ids)}
-        if getattr(task, "fitted", False):
-            parts["input scaling"] = frozenset(data.ids)
+        exposure = Exposure.trained({"encoder": data.ids}, data.ids, task)
         models = []
         for model in self.plain().train(data, task, seeds=seeds, progress=progress):
             memory = Memory(1)
             memory.add(data.ids, torch.zeros(len(data), 1), labels=labels_of(task, data))
-            models.append(LogitMaskModel(self, task, Exposure(parts), model.network, memory).eval())
+            models.append(LogitMaskModel(self, task, exposure, model.network, memory).eval())
         return models
 
     def restore(

@@ -137,9 +137,7 @@ class MUNKEY:
         parts = {"backbone": fitted.ids, "keys": data.public.ids if self.keys == "public" else ()}
         if self.phases == 1 and self.values == "shared":
             parts["neighbouring values"] = fitted.ids
-        if getattr(task, "fitted", False):
-            parts["input scaling"] = data.ids
-        exposure = Exposure({part: frozenset(ids) for part, ids in parts.items()})
+        exposure = Exposure.trained(parts, data.ids, task)
         models = []
         for encoder, key, (backbone, values) in zip(encoders, keys, trained, strict=True):
             memory = Memory(key.shape[1], self.value_width, device=key.device)

@@ -233,14 +233,13 @@ class SISA:
         for shard, members in enumerate(held):
             told = _share(progress, shard, self.shards)
             networks.append(self.stages(task, members, shard, seeds, progress=told))
-        parts = {_part(shard): frozenset(members.ids) for shard, members in enumerate(held) if members is not None}
-        if getattr(task, "fitted", False):
-            parts["input scaling"] = frozenset(data.ids)
+        parts = {_part(shard): members.ids for shard, members in enumerate(held) if members is not None}
+        exposure = Exposure.trained(parts, data.ids, task)
         models = []
         for i, seed in enumerate(seeds):
             memory = Memory(2)
             memory.add(data.ids, places.float())
-            models.append(SISAModel(self, task, Exposure(parts), memory, [each[i] for each in networks], seed).eval())
+            models.append(SISAModel(self, task, exposure, memory, [each[i] for each in networks], seed).eval())
         return models
 
     def restore(self, task: Task, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure) -> SISAModel:
