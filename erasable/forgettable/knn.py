@@ -16,11 +16,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from erasable._plumbing.architecture import build_encoder
-from erasable._plumbing.batching import features, labels_of, refuse_unlabelled
-from erasable._plumbing.seeds import seeded
+from erasable._plumbing.batching import refuse_unlabelled
+from erasable._plumbing.feature_memory import restore_features, train_features
 from erasable.dataset import Dataset
-from erasable.errors import CorruptRun, SettingsError
+from erasable.errors import SettingsError
 from erasable.memory import Memory
 from erasable.network import Network
 from erasable.receipt import Exposure
@@ -67,29 +66,17 @@ class KNN:
             raise SettingsError(f"neighbours={self.neighbours}, metric='{self.metric}'",
                                 expected="at least 1, and 'cosine' or 'l2'", do="correct the settings")  # fmt: skip
 
+    def plain(self) -> Network:
+        return Network(network=self.network, recipe=self.recipe, sequential=self.sequential)
+
     def train(
         self, data: Dataset, task: LogitTask, *, seeds: Sequence[int], progress: Progress | None = None
     ) -> list[KNNModel]:
         refuse_unlabelled(task, self)
-        plain = Network(network=self.network, recipe=self.recipe, sequential=self.sequential)
-        exposure = Exposure.trained({"encoder": data.ids}, data.ids, task)
-        models = []
-        for model in plain.train(data, task, seeds=seeds, progress=progress):
-            encoder: nn.Module = model.network.encoder  # type: ignore[assignment]
-            keys = features(encoder, task, data)
-            memory = Memory(keys.shape[1])
-            memory.add(data.ids, keys, labels=labels_of(task, data))
-            models.append(KNNModel(self, task, exposure, encoder, memory).eval())
-        return models
+        trained = train_features(self.plain(), data, task, seeds=seeds, progress=progress)
+        return [KNNModel(self, task, *each).eval() for each in trained]
 
     def restore(
         self, task: LogitTask, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure
     ) -> KNNModel:
-        if memory is None:
-            raise CorruptRun("a nearest-neighbour model without its memory", expected="the rows that vote",
-                             do="restore the run folder from a backup")  # fmt: skip
-        with seeded(0, "restore"):
-            encoder = build_encoder(self.network, task.shape)  # type: ignore[attr-defined]
-        model = KNNModel(self, task, exposure, encoder, memory)
-        model.load_state_dict(weights)
-        return model.eval().requires_grad_(False)
+        return KNNModel(self, task, exposure, *restore_features(self.plain(), task, weights, memory)).eval()

@@ -19,12 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from erasable._plumbing.architecture import build_encoder
-from erasable._plumbing.batching import features, labels_of, refuse_unlabelled
-from erasable._plumbing.seeds import seeded
+from erasable._plumbing.batching import refuse_unlabelled
+from erasable._plumbing.feature_memory import restore_features, train_features
 from erasable._plumbing.sums import ClassSums
 from erasable.dataset import Dataset
-from erasable.errors import CorruptRun
 from erasable.memory import Memory
 from erasable.network import Network
 from erasable.receipt import Exposure
@@ -78,29 +76,17 @@ class NearestMean:
     sequential: bool = False
     needs_data: ClassVar[bool] = False
 
+    def plain(self) -> Network:
+        return Network(network=self.network, recipe=self.recipe, sequential=self.sequential)
+
     def train(
         self, data: Dataset, task: LogitTask, *, seeds: Sequence[int], progress: Progress | None = None
     ) -> list[NearestMeanModel]:
         refuse_unlabelled(task, self)
-        plain = Network(network=self.network, recipe=self.recipe, sequential=self.sequential)
-        exposure = Exposure.trained({"encoder": data.ids}, data.ids, task)
-        models = []
-        for model in plain.train(data, task, seeds=seeds, progress=progress):
-            encoder: nn.Module = model.network.encoder  # type: ignore[assignment]
-            keys = features(encoder, task, data)
-            memory = Memory(keys.shape[1])
-            memory.add(data.ids, keys, labels=labels_of(task, data))
-            models.append(NearestMeanModel(self, task, exposure, encoder, memory).eval())
-        return models
+        trained = train_features(self.plain(), data, task, seeds=seeds, progress=progress)
+        return [NearestMeanModel(self, task, *each).eval() for each in trained]
 
     def restore(
         self, task: LogitTask, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure
     ) -> NearestMeanModel:
-        if memory is None:
-            raise CorruptRun("a nearest-mean model without its memory", expected="the rows that means are made of",
-                             do="restore the run folder from a backup")  # fmt: skip
-        with seeded(0, "restore"):
-            encoder = build_encoder(self.network, task.shape)  # type: ignore[attr-defined]
-        model = NearestMeanModel(self, task, exposure, encoder, memory)
-        model.load_state_dict(weights)
-        return model.eval().requires_grad_(False)
+        return NearestMeanModel(self, task, exposure, *restore_features(self.plain(), task, weights, memory)).eval()

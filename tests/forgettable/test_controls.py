@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from erasable.errors import AlreadyForgotten, EmptyRequest, InvalidData, SettingsError, TaskMismatch, UnknownSample
+from erasable.errors import (
+    AlreadyForgotten,
+    CorruptRun,
+    EmptyRequest,
+    InvalidData,
+    SettingsError,
+    TaskMismatch,
+    UnknownSample,
+)
 from erasable.forgettable.knn import KNN, KNNModel
 from erasable.forgettable.logit_mask import LogitMask
 from erasable.forgettable.nearest_mean import NearestMean, NearestMeanModel
@@ -83,6 +91,8 @@ def test_they_learn_forget_and_say_revoked(method):
     assert not bool((model(INPUTS).argmax(1) == 1).any())
     twin = method.restore(TASK, model.state_dict(), model.memory.select(model.memory.ids), model.exposure)
     assert torch.equal(twin(INPUTS), model(INPUTS))
+    with pytest.raises(CorruptRun):
+        method.restore(TASK, model.state_dict(), None, model.exposure)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
