@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from erasable._plumbing.names import Names
 from erasable.errors import (
     AlreadyForgotten,
     CorruptRun,
@@ -47,6 +48,8 @@ class MemoryStore(Protocol):
 
     def rows(self, ids: Iterable[str]) -> Tensor: ...
 
+    def find(self, ids: Iterable[str]) -> Tensor: ...
+
     def add(
         self, ids: Iterable[str], keys: Tensor, values: Tensor | None = None, labels: Tensor | None = None
     ) -> None: ...
@@ -63,7 +66,7 @@ class MemoryStore(Protocol):
 
 
 class Memory:
-    """The embedded, exact store. `ids` and `row_of` are for reading only.
+    """The embedded, exact store.
 
     `keys`, `values` and `labels` are views into buffers that grow and are zeroed: use them before the next `add`,
     `remove` or `to`, and copy what must last longer. `forgotten` holds the names of rows that were removed.
@@ -75,8 +78,7 @@ class Memory:
                               expected="keys of at least one number", do="pass key_width >= 1")  # fmt: skip
         self.key_width, self.value_width = key_width, value_width
         self.device = torch.device(device)
-        self.ids: list[str] = []
-        self.row_of: dict[str, int] = {}
+        self._names = Names()
         self.forgotten: set[str] = set()
         self._columns = self._allocate(0)
         self._hashes: NDArray[np.uint64] = np.zeros((0, 8), np.uint64)  # of each row; see digest
@@ -94,13 +96,18 @@ class Memory:
     # --- looking ---------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._names)
 
     def __contains__(self, sample: object) -> bool:
-        return sample in self.row_of
+        return sample in self._names
 
     def __repr__(self) -> str:
         return f"Memory({len(self)} rows, keys {self.key_width}, values {self.value_width}, {self.device})"
+
+    @property
+    def ids(self) -> list[str]:
+        """The names, row by row: a new list, so keep it where you need it more than once."""
+        return self._names.in_order()
 
     @property
     def keys(self) -> Tensor:
@@ -127,20 +134,24 @@ class Memory:
 
         Raises UnknownSample, AlreadyForgotten.
         """
-        return torch.from_numpy(self._find(list(ids))).to(self.device)
+        return torch.from_numpy(self._known(list(ids))).to(self.device)
 
-    def _find(self, ids: list[str]) -> NDArray[np.int64]:
-        known = self.row_of
-        rows = np.fromiter((known.get(each, -1) for each in ids), np.int64, len(ids))
+    def find(self, ids: Iterable[str]) -> Tensor:
+        """As `rows`, with -1 for an id that is not held."""
+        return torch.from_numpy(self._names.rows_of(ids)).to(self.device)
+
+    def _known(self, ids: list[str]) -> NDArray[np.int64]:
+        rows = self._names.rows_of(ids)
         if (rows < 0).any():
             lost = [each for each, row in zip(ids, rows.tolist(), strict=True) if row < 0]
             never = [each for each in lost if each not in self.forgotten]
             if not never:
                 raise AlreadyForgotten(f"{len(lost)} of {len(ids)} ids were erased before, first '{lost[0]}'",
                                        expected="ids that the memory holds", do="leave them out")  # fmt: skip
+            known = self.ids[:2000]
             raise UnknownSample(f"{len(never)} of {len(ids)} ids are not in the memory, first '{never[0]}'",
-                                expected=f"ids such as '{self.ids[0] if self.ids else ''}'",
-                                do=nearest_names(never[0], self.ids[:2000]))  # fmt: skip
+                                expected=f"ids such as '{known[0] if known else ''}'",
+                                do=nearest_names(never[0], known))  # fmt: skip
         return rows
 
     # --- changing --------------------------------------------------------------------------------------------------
@@ -174,15 +185,14 @@ class Memory:
             raise InvalidData(f"row '{names[int(finite.int().argmin())]}' holds NaN, infinity or numbers above 1e19",
                               expected="finite keys and values", do="repair the encoder or drop it")  # fmt: skip
         self._columns["norms"][start:end] = norms["keys"]
-        self.row_of.update(zip(names, range(start, end), strict=True))
-        self.ids.extend(names)
+        self._names.append(names)
         self.forgotten.difference_update(names)
 
     def _checked(self, names: list[str], keys: Any, values: Any, labels: Any, again: bool) -> dict[str, Tensor]:
         n = len(names)
         _refuse_bad_names(names)
-        if len(set(names)) != n or any(each in self.row_of for each in names):
-            seen: set[str] = set(self.row_of)
+        if len(set(names)) != n or any(each in self._names for each in names):
+            seen = set(self._names.in_order())
             twice = next(each for each in names if each in seen or seen.add(each))  # type: ignore[func-returns-value]
             raise InvalidData(f"id '{twice}' would stand for two rows", expected="ids that are new to the memory",
                               do="remove the old row first, or choose another id")  # fmt: skip
@@ -233,27 +243,23 @@ class Memory:
         """`remove`, and copies of the keys and labels that went, in the order of `ids`. Raises what `remove` raises."""
         names, rows = self._claim(ids)
         at = torch.from_numpy(rows).to(self.device)
-        keys, labels = self._columns["keys"][at], self._columns["labels"][at]
+        keys, labels = (self._columns[name].index_select(0, at) for name in ("keys", "labels"))
         self._drop(names, rows)
         return keys, labels
 
     def _claim(self, ids: Iterable[str]) -> tuple[list[str], NDArray[np.int64]]:
-        """Take names out of `row_of`, all or none: the one look-up per id that a deletion costs."""
+        """Take names out, all or none: the one look-up per id that a deletion costs."""
         names = list(dict.fromkeys(ids))
         if not names:
             raise EmptyRequest("no ids to remove from the memory", expected="at least one",
                                do="name the samples you mean")  # fmt: skip
-        pop = self.row_of.pop
-        rows = np.fromiter((pop(each, -1) for each in names), np.int64, len(names))
-        if (rows < 0).any():
-            self.row_of.update((each, row) for each, row in zip(names, rows.tolist(), strict=True) if row >= 0)
-            self._find(names)  # raises, and says what is wrong
-        return names, rows
+        rows = self._names.pop(names)
+        return names, self._known(names) if rows is None else rows  # `_known` says which one is wrong
 
     def _drop(self, names: list[str], rows: NDArray[np.int64]) -> None:
-        """Close the gaps at `rows`, whose `names` were claimed."""
+        """Close the gaps at `rows`, whose `names` were claimed, with rows from the end, and zero the end."""
         gone = np.sort(rows)
-        n, left = len(self), len(self) - len(names)
+        left, n = len(self), len(self) + len(names)
         holes, tail = gone[gone < left], gone[gone >= left]
         stays = np.ones(n - left, np.bool_)
         stays[tail - left] = False
@@ -261,18 +267,14 @@ class Memory:
 
         to, source = torch.from_numpy(holes).to(self.device), torch.from_numpy(movers).to(self.device)
         for column in self._columns.values():
-            column[to] = column[source]
+            column.index_copy_(0, to, column.index_select(0, source))
             column[left:n].zero_()
         hashed = gone[self._hashed[gone]]
         self._sum -= self._hashes[hashed].sum(axis=0, dtype=np.uint64)
         for buffer in (self._hashes, self._hashed):
             buffer[holes] = buffer[movers]
             buffer[left:n] = 0
-
-        for hole, mover in zip(holes.tolist(), movers.tolist(), strict=True):
-            self.ids[hole] = each = self.ids[mover]
-            self.row_of[each] = hole
-        del self.ids[left:]
+        self._names.close(holes, movers)
         self.forgotten.update(names)
 
     def to(self, device: torch.device | str) -> "Memory":
@@ -374,16 +376,18 @@ class Memory:
         towards somebody who may choose the rows, because sums of this size can be steered.
         """
         self._hash_new_rows()
-        out = [self.row_of[each] for each in set(without) if each in self.row_of]
+        out = self._names.rows_of(set(without))
+        out = out[out >= 0]
         total = self._sum - self._hashes[out].sum(axis=0, dtype=np.uint64)
         header = f"erasable memory 1, keys {self.key_width}, values {self.value_width}, rows {len(self) - len(out)}\n"
         return hashlib.sha256(header.encode() + total.astype("<u8").tobytes()).hexdigest()
 
     def _hash_new_rows(self) -> None:
         new = np.flatnonzero(~self._hashed[: len(self)])
+        names = self.ids if len(new) else []
         for start in range(0, len(new), 4096):
             rows = new[start : start + 4096]
-            hashes = _row_hashes([self.ids[row] for row in rows.tolist()], *(
+            hashes = _row_hashes([names[row] for row in rows.tolist()], *(
                 self._columns[name][torch.from_numpy(rows).to(self.device)].cpu().numpy()
                 for name in ("labels", "keys", "values")))  # fmt: skip
             self._hashes[rows] = hashes

@@ -32,7 +32,7 @@ def filled(n: int = 6, *, key: int = 3, value: int = 2, seed: int = 0) -> Memory
 def contents(memory: Memory) -> dict[str, tuple[int, bytes, bytes]]:
     return {
         each: (int(memory.labels[row]), memory.keys[row].numpy().tobytes(), memory.values[row].numpy().tobytes())
-        for each, row in memory.row_of.items()
+        for row, each in enumerate(memory.ids)
     }
 
 
@@ -66,7 +66,7 @@ def test_removal_swaps_with_the_end_and_zeroes_it():
     assert {each: memory.keys[i].tolist() for i, each in enumerate(memory.ids)} == {
         each: rows[each] for each in memory.ids
     }
-    assert memory.row_of == {"s0": 0, "s4": 1, "s2": 2, "s3": 3}
+    assert memory.rows(["s0", "s4", "s2", "s3"]).tolist() == [0, 1, 2, 3]
     for column in memory._columns.values():
         assert not column[4:].any()
 
@@ -97,13 +97,12 @@ def test_pop_is_remove_and_hands_out_copies():
     assert torch.equal(labels, twin.labels[rows])
     twin.remove(asked)
     assert memory.ids == twin.ids
-    assert memory.row_of == twin.row_of
     assert memory.digest() == twin.digest()
     before = contents(memory)
     with pytest.raises(UnknownSample):
         memory.pop([memory.ids[1], "nobody", memory.ids[0]])
     assert contents(memory) == before
-    assert memory.row_of == {name: row for row, name in enumerate(memory.ids)}
+    assert memory.rows(memory.ids).tolist() == list(range(len(memory)))
 
 
 def test_what_was_forgotten_is_known_and_does_not_return_silently():
@@ -340,7 +339,7 @@ def test_any_history_equals_a_memory_of_what_remains(steps):
         label, key, value = expected[each]
         fresh.add([each], *(np.frombuffer(raw, np.float32)[None] for raw in (key, value)), np.array([label]))
     assert memory.digest() == fresh.digest() == slow_digest(memory)
-    assert memory.ids == [each for each, _ in sorted(memory.row_of.items(), key=lambda pair: pair[1])]
+    assert memory.rows(memory.ids).tolist() == list(range(len(memory)))
 
 
 def test_the_digest_sees_every_part_of_a_row():

@@ -70,7 +70,7 @@ def state_of(run: Run) -> dict:
     return {
         "weights": weights_digest(model),
         "memory": memory and memory.digest(),
-        "rows": memory and {each: memory.keys[row].numpy().tobytes() for each, row in memory.row_of.items()},
+        "rows": memory and {each: memory.keys[row].numpy().tobytes() for row, each in enumerate(memory.ids)},
         "exposure": run.exposure.parts,
         "ids": run.ids,
         "erased": run.erased,
@@ -408,7 +408,7 @@ def test_a_refit_replaces_the_weights_and_the_exposure(tmp_path):
     assert "s2" not in again.exposure.parts["head"]
     assert "s4" in again.exposure.parts["head"]
     rekeyed = again.model.memory
-    assert any(not np.array_equal(rekeyed.keys[rekeyed.row_of[each]], data.read("x")[int(each[1:])])
+    assert any(not np.array_equal(rekeyed.keys[rekeyed.rows([each])[0]], data.read("x")[int(each[1:])])
                for each in rekeyed.ids)  # the stored row followed the new encoder  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from erasable.errors import InvalidData
 FIRST = 2.0**24  # fixed-point unit of first moments: 6e-8, float32's own precision near 1
 SECOND = 2.0**10  # of second moments, coarser so that their integer products stay exact in float64
 LIMIT = 2.0**11  # the largest embedding entry: with 2^20 samples every sum stays below 2^63
-ROWS = 1 << 11  # multiplied at a time: a product is below 2^42, and a sum of so many is exact in float64 (2^53)
+ROWS = 1 << 11  # taken at a time: sums of so many, below 2^46, and their products, below 2^53, are exact in float64
 
 
 class ClassSums:
@@ -50,14 +50,21 @@ class ClassSums:
 
     def _move(self, keys: Tensor, labels: Tensor, sign: int) -> None:
         self.check(keys)
-        keys, labels = keys.detach().cpu().double(), labels.cpu()
-        self.sums.index_add_(0, labels, (keys * FIRST).round_().long(), alpha=sign)
-        self.counts.index_add_(0, labels, torch.ones_like(labels), alpha=sign)
-        if self.second is not None and self.coarse is not None:
-            rounded = (keys * SECOND).round_()
-            self.coarse.index_add_(0, labels, rounded.long(), alpha=sign)
-            for part in torch.split(rounded, ROWS):
-                self.second += sign * (part.T @ part).long()
+        for rows, at in zip(
+            torch.split(keys.detach().cpu().float(), ROWS), torch.split(labels.cpu(), ROWS), strict=True
+        ):
+            self.counts += torch.bincount(at, minlength=len(self.counts)).mul_(sign)
+            self._move_block(self.sums, rows * FIRST, at, sign)
+            if self.second is not None and self.coarse is not None:
+                rounded = self._move_block(self.coarse, rows * SECOND, at, sign)
+                self.second += (rounded.T @ rounded).long().mul_(sign)
+
+    @staticmethod
+    def _move_block(sums: Tensor, scaled: Tensor, labels: Tensor, sign: int) -> Tensor:
+        """Round in float32, which a power of two as unit keeps exact, and add up in float64; returns what was added."""
+        rounded = scaled.round_().double()
+        sums += torch.zeros(sums.shape, dtype=torch.float64).index_add_(0, labels, rounded).long().mul_(sign)
+        return rounded
 
     def means(self) -> Tensor:
         """(classes, width) float32; zero for a class without samples."""

@@ -376,7 +376,7 @@ class MUNKEYModel(nn.Module):
         A pathway that nobody misses counts as no loss; 0.5 if that is so for both.
         """
         x, labels = contents(self.task, data)
-        own = torch.tensor([self.memory.row_of.get(each, -1) for each in data.ids])
+        own = self.memory.find(data.ids)
         alone = torch.cat([self.backbone(part) for part in torch.split(x, QUERIES)])
         logs = (self.predict(x, exclude=own), alone, self.predict(x, exclude=own, visible=False))
         full, image, memory = ((log.argmax(dim=-1) == labels).float().mean().item() for log in logs)

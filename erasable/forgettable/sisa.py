@@ -112,7 +112,8 @@ class SISAModel(nn.Module):
     def _members(self, shard: int, gone: frozenset[str], data: Dataset) -> Dataset | None:
         """The samples that stay in a shard, from `data`; None for none. Raises WrongDigest."""
         keys = self.memory.keys.long()
-        ids = [self.memory.ids[row] for row in torch.nonzero(keys[:, 0] == shard).flatten().tolist()]
+        held = self.memory.ids
+        ids = [held[row] for row in torch.nonzero(keys[:, 0] == shard).flatten().tolist()]
         stay = [each for each in ids if each not in gone]
         if missing := set(stay).difference(data.ids):
             raise WrongDigest(f"'{data.name}' lacks {len(missing)} samples of {_part(shard)}, first '{min(missing)}'",

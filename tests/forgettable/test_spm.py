@@ -171,7 +171,7 @@ def test_a_query_may_leave_out_its_own_row():
     memory.remove(DATA.ids)
     memory.add(DATA.ids, keys, labels=noisy, again=True)  # neighbours that disagree
     model = SPMModel(VARIANTS["SPM-R"], TASK, Exposure({}), MODELS["SPM-R"].network, memory)
-    own = torch.tensor([model.memory.row_of[each] for each in DATA.ids[:6]])
+    own = model.memory.rows(DATA.ids[:6])
     own[5] = -1
     chance = model.predict(inputs()[:6], exclude=own).exp()
     expected = torch.stack(
