@@ -303,7 +303,6 @@ def test_data_that_cannot_be_trained_on(tmp_path, changed, told):
     (["spm", "--data", "digits", "--set", "encoder=public", "--set", "similarity=covariance"], "0 public"),
     (["spm", "--data", "digits", "--set", "recipe.lr=1", "--lr", "2"], "'recipe.lr' twice"),
     (["spm", "--data", "digits", "--epochs", "0"], "epochs=0"),
-    (["spm", "--data", "digits", "--network", "mpl"], "encoder 'mpl'"),
     (["munkey", "--data", "digits", "--epochs", "1"], "public"),
     (["spm", "--data", "digits", "--public", "-1"], "-1 public"),
     (["spm"], "--data"),
@@ -314,6 +313,17 @@ def test_trainings_that_cannot_begin(tmp_path, monkeypatch, arguments, told):
     assert code == 2
     assert [each.startswith("error: ") for each in err[-1:]] == [True]
     assert told in err[-1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (["spm", "--network", "mpl"], "did you mean 'mlp'"),
+    (["spm", "--network", "mlp wdth=8"], "setting 'wdth' of encoder 'mlp'"),
+    (["spm", "--network", "vit patch=3"], "(1, 8, 8)"),
+    (["munkey", "--public", "100", "--set", "key_network=mpl"], "encoder 'mpl'"),
+])  # fmt: skip
+def test_networks_that_cannot_be_built_are_refused_before_a_training_is_announced(tmp_path, arguments, told):
+    assert told in refused("train", *arguments, "--data", "digits", "--out", tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 

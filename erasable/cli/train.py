@@ -94,6 +94,7 @@ def train(
         given["network"] = "mlp"  # rows of numbers have no neighbours to convolve
     chosen = build(kind, given, method)
     task.check(samples)
+    _refuse_unbuildable(chosen, task)
     with Steps().step(f"training {method} on {len(samples)} samples", about=_guess(chosen, len(samples))) as told:
         start = time.perf_counter()
         model = chosen.train(samples, task, seeds=[seed], progress=told)[0]
@@ -120,6 +121,17 @@ def train(
         "exposure": exposure, "digest": samples.digest(),
     }  # fmt: skip
     result("\n".join(words), facts, as_json)
+
+
+def _refuse_unbuildable(method: Any, task: Any) -> None:
+    """Find out that a network does not exist, or does not fit the data, before a training is announced."""
+    from erasable._plumbing.architecture import build_encoder
+    from erasable._plumbing.seeds import seeded
+
+    with seeded(0, "check"):
+        for each in ("network", "key_network"):
+            if hasattr(method, each):
+                build_encoder(getattr(method, each), task.shape)
 
 
 def _guess(method: Any, samples: int) -> float:
