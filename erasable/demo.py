@@ -51,13 +51,12 @@ class Size:
     """How much is trained."""
 
     oracles: int = 16
-    slow_oracles: int = 6  # of the methods that train longer
     epochs: int = 20
-    slow_epochs: int = 10
+    slow_epochs: int = 10  # of MUNKEY, whose epochs take longer
 
 
 FULL = Size()
-QUICK = Size(oracles=2, slow_oracles=2, epochs=2, slow_epochs=1)
+QUICK = Size(oracles=2, epochs=2, slow_epochs=1)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,6 @@ class Kind:
     method: Any
     seconds: float
     more: float
-    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,11 @@ def kinds(size: Size) -> dict[str, Kind]:
         "SPM with public encoder": Kind(
             SPM(network=network, encoder="public", similarity="covariance", recipe=recipe), 0.01, 0.003
         ),
-        "MUNKEY": Kind(MUNKEY(**vit, keys="pixels"), 0.1, 0.045, slow=True),
+        "MUNKEY": Kind(MUNKEY(**vit, keys="pixels"), 0.1, 0.045),
         "MUNKEY in two phases": Kind(
             MUNKEY(**(vit | {"recipe": replace(slow, epochs=2 * size.slow_epochs)}), phases=2, value_steps=12),
             0.07,
             0.04,
-            slow=True,
         ),
         "SISA": Kind(SISA(network=network, shards=3, recipe=recipe), 0.01, 0.004),
     }
@@ -259,7 +256,7 @@ class _Demo:
             return model, time.perf_counter() - start
 
     def _oracles(self, name: str, data: Dataset, task: Classification) -> Population:
-        count, first = self._count(name), 1000 * (self.seed + 1)
+        count, first = self.size.oracles, 1000 * (self.seed + 1)
         what = f"Training {count} models ({name}) that never see these samples"
         with self.steps.step(what, about=self._cost(name, count)) as told:
             return oracles(self.kinds[name].method, data, task, seeds=range(first, first + count), progress=told)
@@ -306,9 +303,6 @@ class _Demo:
 
     # --- how long ----------------------------------------------------------------------------------------------------
 
-    def _count(self, name: str) -> int:
-        return self.size.slow_oracles if self.kinds[name].slow else self.size.oracles
-
     def _cost(self, name: str, members: int) -> float:
         kind = self.kinds[name]
         return float(kind.method.recipe.epochs * (kind.seconds + kind.more * (members - 1)))
@@ -320,7 +314,7 @@ class _Demo:
         first = [*self.kinds]
         second = [each for each in first if each != "MUNKEY in two phases"]
         models = sum(self._cost(each, 1) for each in [*first, "SPM with public encoder"])
-        populations = sum(self._cost(each, self._count(each)) for each in [*first, *second])
+        populations = sum(self._cost(each, self.size.oracles) for each in [*first, *second])
         return 2.0 + models + populations + 2 * (0.7 + self._judging())
 
 

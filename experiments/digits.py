@@ -1,4 +1,4 @@
-"""The demo's two requests on the digits with 16 oracles for every method, MUNKEY included.
+"""The demo's two requests on the digits.
 
     python experiments/digits.py
 
@@ -6,7 +6,6 @@ The report is stored as it is (`results/digits.json`), without the pictures of t
 """
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from store import RESULTS
@@ -16,7 +15,7 @@ from erasable import demo
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        done = demo.run(Path(folder) / "digits", size=replace(demo.FULL, slow_oracles=demo.FULL.oracles))
+        done = demo.run(Path(folder) / "digits")
     report = done.report.model_copy(update={
         "command": "python experiments/digits.py",
         "show_samples": False,
