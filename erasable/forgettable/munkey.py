@@ -345,8 +345,8 @@ class MUNKEYModel(nn.Module):
         Raises NotErasable, and what Memory.remove raises; then nothing has changed.
         """
         names = list(ids)
-        public = self.exposure.parts["keys"] | frozenset(data.public.ids if data is not None else ())
-        if kept := [each for each in names if each in public]:
+        keys, public = self.exposure.parts["keys"], frozenset(data.public.ids if data is not None else ())
+        if kept := [each for each in names if each in keys or each in public]:
             raise NotErasable(f"{len(kept)} samples were declared public, first '{kept[0]}'",
                               expected="samples that may be erased",
                               do="retrain without them: a public part is never erased in place")  # fmt: skip
