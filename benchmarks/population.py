@@ -19,7 +19,6 @@ MEMBERS = 32
 CHUNKS = {  # members at a time: what a step touches should fit into the processor's cache
     "mlp width=64 depth=2": 32,
     "mlp width=128": 32,
-    "convnet widths=8,16,32 groups=4 affine=0": 16,
     "convnet widths=8,16,32 groups=4": 16,
     "convnet widths=16,32": 16,
 }

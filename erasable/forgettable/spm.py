@@ -370,15 +370,14 @@ class SPM:
             members = train_members(kind(self, task), fitted, self.recipe, seeds=seeds, sequential=self.sequential,
                                     progress=progress)  # fmt: skip
             networks = [network for network, _ in members]  # type: ignore[misc]
-        parts = {} if self.encoder == "frozen" else {"encoder": frozenset(fitted.ids)}
-        if task.fitted:
-            parts["input scaling"] = frozenset(data.ids)
+        parts = {} if self.encoder == "frozen" else {"encoder": fitted.ids}
+        exposure = Exposure.trained(parts, data.ids, task)
         models = []
         for network in networks:
             keys = embed(network, task, stored)
             memory = Memory(network.width, device=keys.device)
             memory.add(stored.ids, keys, labels=stored.read(task.label).long())
-            models.append(SPMModel(self, task, Exposure(parts), network, memory).eval())
+            models.append(SPMModel(self, task, exposure, network, memory).eval())
         return models
 
     def _untrained(self, task: Classification, seed: int) -> SPMNetwork:

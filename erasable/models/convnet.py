@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from erasable._plumbing.grouped import ConvLayers
 from erasable.errors import SettingsError
 
 
@@ -13,8 +14,6 @@ class ConvNet(nn.Module):
     widths  the blocks' channels
     pool    the last block's features are averaged to pool x pool positions: width = widths[-1] * pool^2. More positions
             tell a head that is fitted in closed form more; a learned similarity of that width has many parameters
-    affine  1: the normalisation scales and shifts each channel. 0: it does not, and the convolution has a bias instead;
-            a population of many such networks trains faster, for vectorised scales and shifts are passes of their own
     """
 
     def __init__(
@@ -24,7 +23,6 @@ class ConvNet(nn.Module):
         widths: Sequence[int] = (32, 64, 128),
         groups: int = 8,
         pool: int = 1,
-        affine: int = 1,
     ) -> None:
         super().__init__()
         if len(shape) != 3 or pool < 1 or groups < 1 or any(each < 1 or each % groups for each in widths):
@@ -35,10 +33,10 @@ class ConvNet(nn.Module):
         layers: list[nn.Module] = []
         inside = shape[0]
         for i, outside in enumerate(widths):
-            conv = nn.Conv2d(inside, outside, 3, stride=2 if i else 1, padding=1, bias=not affine)
-            layers += [conv, nn.GroupNorm(groups, outside, affine=bool(affine)), nn.ReLU()]
+            conv = nn.Conv2d(inside, outside, 3, stride=2 if i else 1, padding=1, bias=False)
+            layers += [conv, nn.GroupNorm(groups, outside), nn.ReLU()]
             inside = outside
-        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(pool), nn.Flatten())
+        self.layers = ConvLayers(*layers, nn.AdaptiveAvgPool2d(pool), nn.Flatten())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)  # type: ignore[no-any-return]

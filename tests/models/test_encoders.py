@@ -87,12 +87,3 @@ def test_what_is_no_network_is_refused(spec):
 def test_a_misspelt_name_gets_a_suggestion():
     with pytest.raises(ErasableError, match="did you mean 'mlp'"):
         build_encoder("mpl", (3,))
-
-
-def test_convnet_without_affine_normalisation_shifts_by_its_convolutions():
-    network = build_encoder("convnet widths=8,16 groups=4 affine=0", (1, 8, 8))
-    names = {name.rpartition(".")[2] for name, _ in network.named_parameters()}
-    assert names == {"weight", "bias"}
-    norms = [each for each in network.modules() if isinstance(each, torch.nn.GroupNorm)]
-    assert len(norms) == 2
-    assert all(each.weight is None for each in norms)
