@@ -249,11 +249,14 @@ class Memory:
 
     def _claim(self, ids: Iterable[str]) -> tuple[list[str], NDArray[np.int64]]:
         """Take names out, all or none: the one look-up per id that a deletion costs."""
-        names = list(dict.fromkeys(ids))
+        names = list(ids)
         if not names:
             raise EmptyRequest("no ids to remove from the memory", expected="at least one",
                                do="name the samples you mean")  # fmt: skip
         rows = self._names.pop(names)
+        if rows is None:  # a repeated name is gone when it comes again
+            names = list(dict.fromkeys(names))
+            rows = self._names.pop(names)
         return names, self._known(names) if rows is None else rows  # `_known` says which one is wrong
 
     def _drop(self, names: list[str], rows: NDArray[np.int64]) -> None:

@@ -53,7 +53,8 @@ class _Together(torch.autograd.Function):
             )
             match layer:
                 case nn.Conv2d():
-                    assert weight is not None and not isinstance(layer.padding, str)
+                    assert weight is not None
+                    assert not isinstance(layer.padding, str)
                     groups = layer.groups * members
                     x = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
                 case nn.GroupNorm():

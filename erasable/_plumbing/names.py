@@ -58,8 +58,8 @@ class Names:
         self._given = n
 
     def pop(self, names: Sequence[str]) -> Rows | None:
-        """Take different names out and return their rows, which `close` must fill; None, and nothing is changed, when
-        one of them is not here."""
+        """Take names out and return their rows, which `close` must fill. None, and nothing is changed, when one of them
+        is not here, or is given twice."""
         numbers = np.fromiter(map(self._number.pop, names, repeat(-1)), np.int64, len(names))
         if (numbers < 0).any():
             found = zip(names, numbers.tolist(), strict=True)

@@ -13,7 +13,7 @@ from erasable.errors import InvalidData
 FIRST = 2.0**24  # fixed-point unit of first moments: 6e-8, float32's own precision near 1
 SECOND = 2.0**10  # of second moments, coarser so that their integer products stay exact in float64
 LIMIT = 2.0**11  # the largest embedding entry: with 2^20 samples every sum stays below 2^63
-ROWS = 1 << 11  # taken at a time: sums of so many, below 2^46, and their products, below 2^53, are exact in float64
+ROWS = 1 << 11  # multiplied at a time: a product is below 2^42, and a sum of so many is exact in float64 (2^53)
 
 
 class ClassSums:
@@ -42,6 +42,7 @@ class ClassSums:
 
     def add(self, keys: Tensor, labels: Tensor) -> None:
         """Count embeddings (n, width) with labels (n,) in. Raises InvalidData for entries beyond LIMIT."""
+        self.check(keys)
         self._move(keys, labels, 1)
 
     def remove(self, keys: Tensor, labels: Tensor) -> None:
@@ -49,22 +50,14 @@ class ClassSums:
         self._move(keys, labels, -1)
 
     def _move(self, keys: Tensor, labels: Tensor, sign: int) -> None:
-        self.check(keys)
-        for rows, at in zip(
-            torch.split(keys.detach().cpu().float(), ROWS), torch.split(labels.cpu(), ROWS), strict=True
-        ):
-            self.counts += torch.bincount(at, minlength=len(self.counts)).mul_(sign)
-            self._move_block(self.sums, rows * FIRST, at, sign)
-            if self.second is not None and self.coarse is not None:
-                rounded = self._move_block(self.coarse, rows * SECOND, at, sign)
-                self.second += (rounded.T @ rounded).long().mul_(sign)
-
-    @staticmethod
-    def _move_block(sums: Tensor, scaled: Tensor, labels: Tensor, sign: int) -> Tensor:
-        """Round in float32, which a power of two as unit keeps exact, and add up in float64; returns what was added."""
-        rounded = scaled.round_().double()
-        sums += torch.zeros(sums.shape, dtype=torch.float64).index_add_(0, labels, rounded).long().mul_(sign)
-        return rounded
+        keys, labels = keys.detach().cpu().float(), labels.cpu()
+        self.counts.index_add_(0, labels, torch.ones_like(labels), alpha=sign)
+        self.sums.index_add_(0, labels, (keys * FIRST).round_().long(), alpha=sign)  # exact: the unit is a power of two
+        if self.second is not None and self.coarse is not None:
+            rounded = (keys * SECOND).round_()
+            self.coarse.index_add_(0, labels, rounded.long(), alpha=sign)
+            for part in torch.split(rounded.double(), ROWS):
+                self.second += sign * (part.T @ part).long()
 
     def means(self) -> Tensor:
         """(classes, width) float32; zero for a class without samples."""
