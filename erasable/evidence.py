@@ -51,6 +51,34 @@ class Evidence:
         return Evidence(self.signal, self.ids, self.values[index : index + 1], self.member[index : index + 1])
 
 
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What an attack says of pairs of a model and a sample: the larger, the surer that the sample was in.
+
+    values   (models, samples) float64, on one scale for all pairs
+    truth    (models, samples) bool: was it in, or in and then unlearned? Whichever of the two the attack asks
+    counted  (models, samples) bool: the pairs that were asked; `values` is 0 elsewhere
+
+    Raises Misaligned where shapes differ or a counted value is NaN. Infinities are scores like others.
+    """
+
+    attack: str
+    ids: tuple[str, ...]
+    values: Tensor
+    truth: Tensor
+    counted: Tensor
+
+    def __post_init__(self) -> None:
+        shape = self.values.shape
+        if len(shape) != 2 or not shape == self.truth.shape == self.counted.shape or shape[1] != len(self.ids):
+            raise Misaligned(f"{len(self.ids)} ids, scores {tuple(shape)}, truth {tuple(self.truth.shape)}, counted "
+                             f"{tuple(self.counted.shape)}", expected="the same models and samples in all",
+                             do="rebuild them from one evidence")  # fmt: skip
+        if bool(torch.isnan(self.values[self.counted]).any()):
+            raise Misaligned(f"the scores of '{self.attack}' hold NaN", expected="numbers or infinities",
+                             do="look for a model that diverged, or a spread of zero")  # fmt: skip
+
+
 def aligned(target: Evidence, reference: Evidence, *, at_least: int = 1) -> None:
     """Raise Misaligned unless both speak of the same samples, PopulationTooSmall for too few reference models."""
     if target.ids != reference.ids or target.signal != reference.signal:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from erasable._plumbing.heap import keep_freed_memory
 from erasable._plumbing.seeds import generator, seeded
 from erasable.dataset import Dataset
 from erasable.errors import BatchStatistics, DataError, SettingsError
@@ -156,6 +157,7 @@ def fit(
     Raises DataError without samples, BatchStatistics for several seeds and a network that vectorising would change.
     """
     objective.task.check(data)
+    keep_freed_memory()
     n = len(data) if subsets is None else subsets.shape[1]
     if not n:
         raise DataError(f"no samples of '{data.name}' to train on", expected="at least one", do="check the selection")

@@ -1,8 +1,8 @@
 """The convolutional layers of many members in one pass.
 
 Vectorised over members, a convolution is a grouped convolution over members x channels, and vmap rearranges its input
-in memory before every layer. Here the layers are passed as one: rearranged once, and on a processor with the channels
-last, the order in which its grouped convolutions are fastest. `benchmarks/population.py` measures what that brings.
+in memory before every layer. Here the layers are passed as one, and the input is rearranged once.
+`benchmarks/population.py` measures what that brings.
 """
 
 from typing import Any
@@ -40,8 +40,7 @@ class _Together(torch.autograd.Function):
         info: Any, in_dims: tuple[Any, ...], x: Tensor, layers: tuple[nn.Module, ...], *weights: Tensor
     ) -> tuple[Tensor, int]:
         members = info.batch_size
-        order = torch.channels_last if x.device.type == "cpu" else torch.contiguous_format
-        x = x.movedim(in_dims[0], 1).flatten(1, 2).contiguous(memory_format=order)  # (batch, members x channels, ...)
+        x = x.movedim(in_dims[0], 1).flatten(1, 2)  # (batch, members x channels, ...)
         given = (
             each.expand(members, *each.shape) if at is None else each.movedim(at, 0)
             for each, at in zip(weights, in_dims[2:], strict=True)
