@@ -448,3 +448,15 @@ def test_networks_of_ones_own_are_imported_only_when_asked(tmp_path, monkeypatch
     done("--import", "own_network_of_a_test", *asked, "--out", "third")
     assert (tmp_path / "third" / "manifest.json").exists()
     assert not (tmp_path / "first").exists()
+
+
+def test_a_rehearsal_promises_no_more_than_the_receipt(tmp_path):
+    """The scaling of a table's inputs was fitted on everybody, and retraining does not fit it again."""
+    rows = [f"r{i},{i % 2},{i % 7},{i % 5 - 2.5},h{i % 10}" for i in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["who,label,a,b,home", *rows]))
+    done("train", "network", "--data", f"table:{tmp_path / 't.csv'}", "--id", "who", "--label-column", "label",
+         "--owner", "home", "--out", tmp_path / "run", *FAST)  # fmt: skip
+    ask = ("forget", tmp_path / "run", "--owner", "h3", "--unlearner", "retrain", "--json")
+    told, receipt = json.loads(done(*ask, "--dry-run")), json.loads(done(*ask))
+    assert told["level"] == receipt["level"] == "revoked"
+    assert told["exposure"] == receipt["exposure"]
