@@ -13,9 +13,10 @@ from erasable.errors import InvalidData, NewerVersion
 from erasable.evidence import Finding
 from erasable.receipt import Level, Receipt
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had no suites, and none of the optional parts of a row
 Role = Literal["method", "untouched", "retrain"]
 Status = Literal["no trace", "remembered", "stands out", "cannot tell"]
+Suite = Literal["quick", "standard", "full"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 STATUSES: dict[Status, str] = {
@@ -60,6 +61,75 @@ class Sample(_Model):
     guesses: tuple[Guess, ...]
 
 
+class Roc(_Model):
+    """An attack's true-positive rate against its false-positive rate, with 95 % bounds; shares, in rising order."""
+
+    attack: str
+    fpr: tuple[Share, ...]
+    tpr: tuple[Share, ...]
+    low: tuple[Share, ...]
+    high: tuple[Share, ...]
+
+
+class Exposed(_Model):
+    """One of the samples on which an attack is surest. `picture` is a PNG in base64."""
+
+    id: str
+    owner: str | None
+    score: float
+    picture: str | None = Field(default=None, pattern=r"^[A-Za-z0-9+/=]+$")
+
+
+class Leakage(_Model):
+    """How surely an attack takes each erased sample for a member: shares of samples per bin, and the worst samples.
+
+    `oracles` are the same scores of models that never saw the samples, each judged by the others.
+    """
+
+    attack: str
+    edges: tuple[float, ...]
+    after: tuple[Share, ...]
+    oracles: tuple[Share, ...]
+    worst: tuple[Exposed, ...] = ()
+
+
+class Relearning(_Model):
+    """Accuracy on the erased samples, in %, while a copy learns from `learns_from`: one value per entry of `steps`.
+
+    `oracle_low` and `oracle_high` are the range over the oracles; `untouched` is the model before the erasure, `random`
+    one that was never trained.
+    """
+
+    learns_from: str
+    steps: tuple[int, ...]
+    after: tuple[float, ...]
+    oracle_mean: tuple[float, ...]
+    oracle_low: tuple[float, ...]
+    oracle_high: tuple[float, ...]
+    untouched: tuple[float, ...] | None = None
+    random: tuple[float, ...] | None = None
+
+
+class Stratum(_Model):
+    """A part of the erased samples judged by itself, such as those that are memorised most."""
+
+    name: str
+    samples: int
+    findings: tuple[Finding, ...]
+
+
+class Control(_Model):
+    """Does the test itself work? `rang` of `draws` times, where it should `ring` or stay silent."""
+
+    name: str
+    attack: str
+    should_ring: bool
+    rang: int
+    draws: int
+    passed: bool
+    note: str = ""
+
+
 class Row(_Model):
     """One way of forgetting, judged against models of its own kind that never saw the samples."""
 
@@ -77,6 +147,11 @@ class Row(_Model):
     histogram: Histogram
     note: str
     receipt: Receipt | None
+    roc: tuple[Roc, ...] = ()
+    leakage: Leakage | None = None
+    relearning: tuple[Relearning, ...] = ()
+    strata: tuple[Stratum, ...] = ()
+    power: str = ""  # how small a leak the numbers of this row could have shown
 
     def finding(self, metric: str) -> Finding | None:
         """By name; None where it was not measured."""
@@ -104,6 +179,7 @@ class Section(_Model):
     digests: dict[str, str]
     seed: int
     seconds: float
+    controls: tuple[Control, ...] = ()
 
     def facts(self) -> str:
         """What was erased, in words."""
@@ -120,6 +196,7 @@ class Report(_Model):
     schema_version: int = SCHEMA
     title: str
     command: str
+    suite: Suite = "quick"
     created: str
     show_samples: bool
     sections: Annotated[tuple[Section, ...], Field(min_length=1)]

@@ -112,7 +112,7 @@ def test_json_round_trips():
 
 
 def test_a_newer_report_is_refused():
-    text = report().to_json().replace('"schema_version": 1', '"schema_version": 2')
+    text = report().to_json().replace('"schema_version": 2', '"schema_version": 3')
     with pytest.raises(NewerVersion, match="update"):
         Report.from_json(text)
 
