@@ -95,6 +95,9 @@ SIGNALS = Family("signal", {
     "correct": "erasable.signals.correct:correct",
     "prediction": "erasable.signals.prediction:prediction",
     "log-probabilities": "erasable.signals.log_probabilities:log_probabilities",
+    "margin": "erasable.signals.margin:margin",
+    "entropy": "erasable.signals.entropy:entropy",
+    "modified-entropy": "erasable.signals.modified_entropy:modified_entropy",
 })  # fmt: skip
 
 ATTACKS = Family("attack", {
