@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from erasable import catalog as catalog
     from erasable import datasets as datasets
     from erasable import unlearners as unlearners
-    from erasable.audit import Probe as Probe
     from erasable.audit import Subject as Subject
     from erasable.audit import compile_report as compile_report
     from erasable.audit import judge as judge
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from erasable.network import Network as Network
     from erasable.population import Population as Population
     from erasable.population import oracles as oracles
+    from erasable.probe import Probe as Probe
     from erasable.receipt import Receipt as Receipt
     from erasable.report import Report as Report
     from erasable.request import Request as Request
@@ -40,7 +40,7 @@ _PLACES = {
     "MUNKEY": "erasable.forgettable.munkey",
     "Network": "erasable.network",
     "Population": "erasable.population",
-    "Probe": "erasable.audit",
+    "Probe": "erasable.probe",
     "Receipt": "erasable.receipt",
     "Recipe": "erasable.train",
     "Report": "erasable.report",

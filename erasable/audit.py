@@ -22,114 +22,21 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from erasable._plumbing.png import png
-from erasable._plumbing.seeds import child, generator
+from erasable._plumbing.seeds import child
 from erasable.attacks.svc_confidence import shares, svc_confidence
-from erasable.dataset import Dataset
-from erasable.errors import EvidenceError, PopulationTooSmall, TaskMismatch
-from erasable.evidence import Evidence, Finding, exposed, joint
+from erasable.errors import EvidenceError, PopulationTooSmall
+from erasable.evidence import Evidence, Finding, joint
 from erasable.metrics import accuracy, average_gap, cost, disagreement, kl, membership, relearning
 from erasable.population import Population
+from erasable.probe import Observation, Probe
 from erasable.receipt import LEVELS, Level, Receipt, digest_of_ids
 from erasable.report import Guess, Histogram, Report, Role, Row, Sample, Section
-from erasable.request import Request
-from erasable.signals import confidence_of, correct_of, log_probabilities, prediction_of
 from erasable.stresses import Relearn, Relearned
-from erasable.task import LogitTask
 from erasable.verdict import LIMITS, cautions_of, status_of, summary_of, verdict_of
 
-MOST = 2_000  # retained and test samples that are looked at
 EDGE = 14.0  # log-odds at which the confidence histograms end: just beyond 0.0001 % and 99.9999 %
-
-
-@dataclass(frozen=True, eq=False)
-class Probe:
-    """The samples that a request is judged on; all views of `data` and `test`.
-
-    retain  of the retained training data, test: of the test data in classes that are still trained on; a seeded random
-            choice of at most `most` each
-    peers   of the test data, the mix of classes as close as it can be to the erased samples', as many as these or as
-            there are; None where the test data have none of these classes
-    """
-
-    request: Request
-    task: LogitTask
-    data: Dataset
-    forget: Dataset
-    retain: Dataset
-    test: Dataset
-    peers: Dataset | None
-    retained: int
-    gone: tuple[str, ...]  # names of classes of which no training sample remains
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls, request: Request, data: Dataset, test: Dataset, task: Any, *, seed: int = 0, most: int = MOST
-    ) -> "Probe":
-        """Raises what Request.split raises, and TaskMismatch for a task without a finite set of answers."""
-        if not isinstance(task, LogitTask):
-            raise TaskMismatch(f"{type(task).__name__} has no finite set of answers", expected="a task with `logits`",
-                               do="judge its losses by hand with erasable.signals.loss")  # fmt: skip
-        split = request.split(data)
-        erased, kept, fresh = (_labels(task, each) for each in (split.forget, split.retain, test))
-        gone = sorted(set(erased.tolist()) - set(kept.tolist()))
-        still = test.take(torch.nonzero(~torch.isin(fresh, torch.tensor(gone, dtype=fresh.dtype))).flatten())
-        draws = generator(seed, "probe")
-        order = torch.randperm(len(test), generator=draws)
-        alike = [order[fresh[order] == label][: int((erased == label).sum())] for label in torch.unique(erased)]
-        peers = torch.cat(alike).sort().values
-        classes = data.facts.get("classes") or range(task.classes)
-        return cls(
-            request=request,
-            task=task,
-            data=data,
-            forget=split.forget,
-            retain=_some(split.retain, most, draws),
-            test=_some(still, most, draws),
-            peers=test.take(peers) if len(peers) else None,
-            retained=len(split.retain),
-            gone=tuple(str(classes[each]) for each in gone),
-            names=tuple(str(each) for each in classes),
-        )
-
-    @cached_property
-    def labels(self) -> dict[str, Tensor]:
-        """The right answers of each part."""
-        return {part: _labels(self.task, data) for part, data in self.parts.items()}
-
-    @property
-    def parts(self) -> dict[str, Dataset]:
-        parts = {"forget": self.forget, "retain": self.retain, "test": self.test}
-        return parts if self.peers is None else {**parts, "peers": self.peers}
-
-    def look(self, models: Sequence[Any]) -> "Observation":
-        """What the models say now; call it before and after an erasure that works in place."""
-        seen = {part: log_probabilities(models, self.task, data, fitted=exposed(models, data.ids))
-                for part, data in self.parts.items()}  # fmt: skip
-        return Observation(self, seen)
-
-
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """Log-probabilities of some models on the parts of a probe, and what derives from them."""
-
-    probe: Probe
-    log_p: dict[str, Evidence]
-
-    @cached_property
-    def confidence(self) -> dict[str, Evidence]:
-        return {part: confidence_of(each, self.probe.labels[part]) for part, each in self.log_p.items()}
-
-    @cached_property
-    def correct(self) -> dict[str, Evidence]:
-        return {part: correct_of(each, self.probe.labels[part]) for part, each in self.log_p.items()}
-
-    @cached_property
-    def prediction(self) -> Evidence:
-        return prediction_of(self.log_p["forget"])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -372,11 +279,3 @@ def _picture(probe: Probe, at: int) -> str | None:
     pixels = probe.forget.read(task.inputs, torch.tensor([at]))[0].float()
     low, high = pixels.new_tensor(task.low), pixels.new_tensor(task.high)
     return base64.b64encode(png((pixels - low) / (high - low))).decode()
-
-
-def _labels(task: LogitTask, data: Dataset) -> Tensor:
-    return task.labels(task.batch(data, torch.arange(len(data))))
-
-
-def _some(data: Dataset, most: int, draws: torch.Generator) -> Dataset:
-    return data.take(torch.randperm(len(data), generator=draws)[:most].sort().values)

@@ -22,7 +22,7 @@ import torch
 from erasable import __version__
 from erasable._plumbing import storage
 from erasable._plumbing.progress import Steps, duration
-from erasable.audit import Probe, Subject, compile_report, judge
+from erasable.audit import Subject, compile_report, judge
 from erasable.dataset import Dataset
 from erasable.errors import StorageError
 from erasable.forgettable.munkey import MUNKEY
@@ -30,6 +30,7 @@ from erasable.forgettable.sisa import SISA
 from erasable.forgettable.spm import SPM
 from erasable.network import Network
 from erasable.population import Population, oracles
+from erasable.probe import Probe
 from erasable.receipt import Level
 from erasable.report import Report, Role, Section
 from erasable.request import Request

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from store import Store
 
-from erasable.audit import Probe, Subject, judge
+from erasable.audit import Subject, judge
 from erasable.dataset import Dataset
 from erasable.datasets import fashion_mnist
 from erasable.forgettable.munkey import MUNKEY
@@ -26,6 +26,7 @@ from erasable.forgettable.spm import SPM
 from erasable.metrics import disagreement, kl
 from erasable.network import Network
 from erasable.population import oracles
+from erasable.probe import Probe
 from erasable.request import Request
 from erasable.signals import log_probabilities, prediction_of
 from erasable.tasks import Classification

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from erasable.audit import Probe, Subject, compile_report, judge
+from erasable.audit import Subject, compile_report, judge
 from erasable.dataset import Dataset
 from erasable.errors import EvidenceError, Misaligned, PopulationTooSmall, TaskMismatch
 from erasable.evidence import Evidence
 from erasable.network import Network
 from erasable.population import Population, oracles
+from erasable.probe import Probe
 from erasable.receipt import Exposure
 from erasable.request import Request
 from erasable.stresses import Relearn

@@ -40,8 +40,9 @@ def audit(
     """
     from erasable import population
     from erasable._plumbing.progress import Steps, duration
-    from erasable.audit import Probe, Subject, compile_report, judge
+    from erasable.audit import Subject, compile_report, judge
     from erasable.cli._source import data_of
+    from erasable.probe import Probe
     from erasable.request import Request
     from erasable.run import Run
 
