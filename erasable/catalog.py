@@ -106,12 +106,22 @@ ATTACKS = Family("attack", {
 
 METRICS = Family("metric", {
     "accuracy": "erasable.metrics.accuracy:accuracy",
+    "anamnesis": "erasable.metrics.anamnesis:anamnesis",
     "average-gap": "erasable.metrics.average_gap:average_gap",
     "cost": "erasable.metrics.cost:cost",
+    "costs": "erasable.metrics.cost:costs",
     "disagreement": "erasable.metrics.disagreement:disagreement",
     "kl": "erasable.metrics.kl:kl",
     "membership": "erasable.metrics.membership:membership",
+    "per-class": "erasable.metrics.per_class:per_class",
+    "recovery": "erasable.metrics.recovery:recovery",
     "relearning": "erasable.metrics.relearning:relearning",
+    "tug-of-war": "erasable.metrics.tug_of_war:tug_of_war",
+    "tug-of-war-mia": "erasable.metrics.tug_of_war:tug_of_war_mia",
+    "worst-class": "erasable.metrics.per_class:worst_class",
+    "js": "erasable.metrics.js:js",
+    "activation-distance": "erasable.metrics.activation_distance:activation_distance",
+    "zrf": "erasable.metrics.zrf:zrf",
 })  # fmt: skip
 
 STRESSES = Family("stress", {
