@@ -102,6 +102,7 @@ SIGNALS = Family("signal", {
 
 ATTACKS = Family("attack", {
     "svc-confidence": "erasable.attacks.svc_confidence:svc_confidence",
+    "threshold": "erasable.attacks.threshold:threshold",
 })  # fmt: skip
 
 METRICS = Family("metric", {
