@@ -60,10 +60,22 @@ class Network:
     def train(
         self, data: Dataset, task: Task, *, seeds: Sequence[int], progress: Progress | None = None
     ) -> list[NetworkModel]:
+        return self.train_subsets(data, task, seeds=seeds, subsets=None, progress=progress)
+
+    def train_subsets(
+        self, data: Dataset, task: Task, *, seeds: Sequence[int], subsets: Tensor | None,
+        progress: Progress | None = None,
+    ) -> list[NetworkModel]:  # fmt: skip
+        """Member i on the samples at positions `subsets[i]` (members, m) alone; all on all of them when None."""
         trained = train_members(Supervised(lambda: self.build(task), task), data, self.recipe, seeds=seeds,
-                                sequential=self.sequential, progress=progress)  # fmt: skip
-        exposure = Exposure.trained({"network": data.ids}, data.ids, task)
-        return [NetworkModel(self, task, exposure, network).eval() for network, _ in trained]
+                                subsets=subsets, sequential=self.sequential, progress=progress)  # fmt: skip
+        whole = Exposure.trained({"network": data.ids}, data.ids, task)
+        models = []
+        for i, (network, _) in enumerate(trained):
+            ids = () if subsets is None else data.take(subsets[i]).ids
+            exposure = whole if subsets is None else Exposure.trained({"network": ids}, ids, task)
+            models.append(NetworkModel(self, task, exposure, network).eval())
+        return models
 
     def restore(
         self, task: Task, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure

@@ -75,8 +75,13 @@ class Objective(Protocol):
         """A fresh network; its initialisers draw from torch's global generator, which `fit` seeds."""
         ...
 
-    def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> Any:
-        """State that training carries beside the weights, stacked over members (None if there is none)."""
+    def start(
+        self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int], subsets: Tensor | None = None
+    ) -> Any:
+        """State that training carries beside the weights, stacked over members (None if there is none).
+
+        With `subsets` (see `fit`) a member's state may hold nothing of samples that are not its own.
+        """
         ...
 
     def batch(self, data: Dataset, rows: Tensor, uniform: Tensor, state: Any) -> Batch:
@@ -111,7 +116,9 @@ class Supervised:
     def build(self) -> nn.Module:
         return self.architecture()
 
-    def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> None:
+    def start(
+        self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int], subsets: Tensor | None = None
+    ) -> None:
         return None
 
     @property
@@ -171,7 +178,8 @@ def fit(
     per_epoch = n // size  # the last, smaller batch is left out; another epoch's order brings its samples back
     steps = recipe.epochs * per_epoch
     order, noise = [generator(s, "order") for s in seeds], [generator(s, "augment") for s in seeds]
-    state = objective.start(data, networks, seeds)
+    own = {} if subsets is None else {"subsets": subsets}  # an objective that cannot keep members apart fails here
+    state = objective.start(data, networks, seeds, **own)
     with seeded(seeds[0], "layers"):  # for layers such as dropout, which a network that is trained alone may have
         for step in range(steps):
             at = step % per_epoch * size

@@ -113,14 +113,27 @@ class _BankObjective(_Objective):
         e = network(x)
         return network.attend(e, means).scatter(1, labels[:, None], network.attend(e, own[:, None])), e
 
-    def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> SimpleNamespace:
-        bank = torch.stack([embed(network, self.task, data) for network in networks])
-        labels = data.read(self.task.label).long().to(bank.device)
+    def start(
+        self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int], subsets: Tensor | None = None
+    ) -> SimpleNamespace:
+        embedded = [embed(network, self.task, data if subsets is None else data.take(subsets[i]))
+                    for i, network in enumerate(networks)]  # fmt: skip
+        device = embedded[0].device
+        labels = data.read(self.task.label).long().to(device)
         onehot = F.one_hot(labels, self.task.classes).double()
-        counts = onehot.sum(0).repeat(len(networks), 1)
-        return SimpleNamespace(bank=bank, share=torch.ones_like(bank[..., 0], dtype=torch.float64), labels=labels,
-                               sums=torch.stack([onehot.T @ each.double() for each in bank]), counts=counts,
-                               absent=counts == 0, draw=[generator(seed, "labels") for seed in seeds])  # fmt: skip
+        if subsets is None:
+            bank, counts = torch.stack(embedded), onehot.sum(0).repeat(len(networks), 1)
+            share = torch.ones_like(bank[..., 0], dtype=torch.float64)
+            sums = torch.stack([onehot.T @ each.double() for each in bank])
+        else:  # samples that are not a member's own stay zero, with a share of zero
+            at = subsets.to(device)
+            rows = at[..., None].expand(-1, -1, embedded[0].shape[1])
+            bank = embedded[0].new_zeros(len(at), len(data), rows.shape[2]).scatter_(1, rows, torch.stack(embedded))
+            share = torch.zeros_like(bank[..., 0], dtype=torch.float64).scatter_(1, at, 1.0)
+            counts = torch.stack([onehot[own].sum(0) for own in at])
+            sums = torch.stack([onehot[own].T @ e.double() for own, e in zip(at, embedded, strict=True)])
+        return SimpleNamespace(bank=bank, share=share, labels=labels, sums=sums, counts=counts, absent=counts == 0,
+                               draw=[generator(seed, "labels") for seed in seeds])  # fmt: skip
 
     def batch(self, data: Dataset, rows: Tensor, uniform: Tensor, state: SimpleNamespace) -> Batch:
         read = member_batch(self.task, data, rows, uniform)
@@ -160,16 +173,31 @@ class _EpisodeObjective(_Objective):
     def scores(network: SPMNetwork, x: Tensor, support: Tensor, member: Tensor) -> Tensor:
         return network.attend(network(x), member @ network(support))
 
-    def start(self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int]) -> SimpleNamespace:
+    def start(
+        self, data: Dataset, networks: Sequence[nn.Module], seeds: Sequence[int], subsets: Tensor | None = None
+    ) -> SimpleNamespace:
         labels = data.read(self.task.label).long().cpu()
         counts = torch.bincount(labels, minlength=self.task.classes)
         if (support := self.method.support) < (classes := int((counts > 0).sum())):
             raise SettingsError(f"support={support} for {classes} classes", expected="one of each", do="raise support")
-        return SimpleNamespace(labels=labels, counts=counts, draw=[generator(seed, "support") for seed in seeds])
+        own = None if subsets is None else [self._own(at, labels) for at in subsets.cpu()]
+        return SimpleNamespace(labels=labels, counts=counts, own=own,
+                               draw=[generator(seed, "support") for seed in seeds])  # fmt: skip
+
+    def _own(self, at: Tensor, labels: Tensor) -> SimpleNamespace:
+        """What one member knows: the samples at positions `at`, renumbered, as if there were no others."""
+        place = torch.full_like(labels, -1).scatter_(0, at, torch.arange(len(at)))
+        return SimpleNamespace(at=at, place=place, labels=labels[at],
+                               counts=torch.bincount(labels[at], minlength=self.task.classes))  # fmt: skip
 
     def batch(self, data: Dataset, rows: Tensor, uniform: Tensor, state: SimpleNamespace) -> Batch:
         read = member_batch(self.task, data, rows, uniform)
-        support = torch.stack([self._support(row, state, g) for row, g in zip(rows, state.draw, strict=True)])
+        if state.own is None:
+            chosen = [self._support(row, state, g) for row, g in zip(rows, state.draw, strict=True)]
+        else:
+            chosen = [own.at[self._support(own.place[row], own, g)]
+                      for row, own, g in zip(rows, state.own, state.draw, strict=True)]  # fmt: skip
+        support = torch.stack(chosen)
         noise = torch.stack([torch.rand(support.shape[1], self.draws, generator=g) for g in state.draw])
         stored = member_batch(self.task, data, support, noise)
         labels, order = self.relabel(read["labels"], state.draw)
@@ -351,34 +379,77 @@ class SPM:
     def train(
         self, data: Dataset, task: Classification, *, seeds: Sequence[int], progress: Progress | None = None
     ) -> list[SPMModel]:
+        return self.train_subsets(data, task, seeds=seeds, subsets=None, progress=progress)
+
+    def train_subsets(
+        self, data: Dataset, task: Classification, *, seeds: Sequence[int], subsets: Tensor | None,
+        progress: Progress | None = None,
+    ) -> list[SPMModel]:  # fmt: skip
+        """Member i on the samples at positions `subsets[i]` (members, m) alone; all on all of them when None.
+
+        With encoder="public" members that have equally many public samples are trained together.
+        """
         if not isinstance(task, Classification):
             raise TaskMismatch(f"SPM came with a {type(task).__name__}", expected="a Classification", do="give one")
         task.check(data)
-        fitted, stored = (data.public, data.private) if self.encoder == "public" else (data, data)
-        if self.encoder == "public" and not (len(fitted) and len(stored)):
-            told = f"'{data.name}' has {len(fitted)} public and {len(stored)} other samples"
-            raise DataError(told, expected="some of both for encoder='public'",
-                            do="declare a part that nobody can ask to erase, or use encoder='own'")  # fmt: skip
-        if self.encoder == "frozen":
-            networks = [self._untrained(task, seed) for seed in seeds]
-        elif self.similarity == "covariance":  # with an ordinary head, which is then thrown away
-            plain = Network(network=self.network, recipe=self.recipe, sequential=self.sequential)
-            trained = plain.train(fitted, task, seeds=seeds, progress=progress)
-            networks = [SPMNetwork(each.network.get_submodule("encoder"), learned=False).eval() for each in trained]
+        if subsets is None:
+            parts = [data] * len(seeds)
+            networks = self._networks(self._fitted(data), task, seeds, None, progress)
         else:
-            kind = _BankObjective if self.training == "bank" else _EpisodeObjective
-            members = train_members(kind(self, task), fitted, self.recipe, seeds=seeds, sequential=self.sequential,
-                                    progress=progress)  # fmt: skip
-            networks = [network for network, _ in members]  # type: ignore[misc]
-        parts = {} if self.encoder == "frozen" else {"encoder": fitted.ids}
-        exposure = Exposure.trained(parts, data.ids, task)
-        models = []
-        for network in networks:
+            parts = [data.take(at) for at in subsets]
+            networks = self._networks_of_subsets(parts, data, task, seeds, subsets, progress)
+        models, exposures = [], dict[int, Exposure]()
+        for network, own in zip(networks, parts, strict=True):
+            stored = own.private if self.encoder == "public" else own
+            if id(own) not in exposures:  # members on all of the data share theirs
+                fitted = {} if self.encoder == "frozen" else {"encoder": self._fitted(own).ids}
+                exposures[id(own)] = Exposure.trained(fitted, own.ids, task)
             keys = embed(network, task, stored)
             memory = Memory(network.width, device=keys.device)
             memory.add(stored.ids, keys, labels=stored.read(task.label).long())
-            models.append(SPMModel(self, task, exposure, network, memory).eval())
+            models.append(SPMModel(self, task, exposures[id(own)], network, memory).eval())
         return models
+
+    def _fitted(self, data: Dataset) -> Dataset:
+        """The samples that the encoder is trained on. Raises DataError for a public encoder without both kinds."""
+        if self.encoder != "public":
+            return data
+        public, others = len(data.public), len(data.private)
+        if not (public and others):
+            told = f"'{data.name}' has {public} public and {others} other samples"
+            raise DataError(told, expected="some of both for encoder='public'",
+                            do="declare a part that nobody can ask to erase, or use encoder='own'")  # fmt: skip
+        return data.public
+
+    def _networks(
+        self, fitted: Dataset, task: Classification, seeds: Sequence[int], subsets: Tensor | None,
+        progress: Progress | None,
+    ) -> list[SPMNetwork]:  # fmt: skip
+        if self.encoder == "frozen":
+            return [self._untrained(task, seed) for seed in seeds]
+        if self.similarity == "covariance":  # with an ordinary head, which is then thrown away
+            plain = Network(network=self.network, recipe=self.recipe, sequential=self.sequential)
+            trained = plain.train_subsets(fitted, task, seeds=seeds, subsets=subsets, progress=progress)
+            return [SPMNetwork(each.network.get_submodule("encoder"), learned=False).eval() for each in trained]
+        kind = _BankObjective if self.training == "bank" else _EpisodeObjective
+        members = train_members(kind(self, task), fitted, self.recipe, seeds=seeds, subsets=subsets,
+                                sequential=self.sequential, progress=progress)  # fmt: skip
+        return [network for network, _ in members]  # type: ignore[misc]
+
+    def _networks_of_subsets(
+        self, parts: Sequence[Dataset], data: Dataset, task: Classification, seeds: Sequence[int], subsets: Tensor,
+        progress: Progress | None,
+    ) -> list[SPMNetwork]:  # fmt: skip
+        """One per member, in their order; those with equally many samples to fit are trained together."""
+        own = [torch.from_numpy(data.positions(self._fitted(part).ids)) for part in parts]
+        sizes = sorted({len(each) for each in own})
+        networks: dict[int, SPMNetwork] = {}
+        for size in sizes:
+            group = [i for i, each in enumerate(own) if len(each) == size]
+            at = torch.stack([own[i] for i in group])
+            trained = self._networks(data, task, [seeds[i] for i in group], at, progress)
+            networks |= dict(zip(group, trained, strict=True))
+        return [networks[i] for i in range(len(seeds))]
 
     def _untrained(self, task: Classification, seed: int) -> SPMNetwork:
         with seeded(seed, "init"):
