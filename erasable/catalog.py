@@ -103,6 +103,8 @@ SIGNALS = Family("signal", {
 ATTACKS = Family("attack", {
     "svc-confidence": "erasable.attacks.svc_confidence:svc_confidence",
     "threshold": "erasable.attacks.threshold:threshold",
+    "ulira": "erasable.attacks.ulira:ulira",
+    "ulira-retained": "erasable.attacks.ulira:ulira_retained",
 })  # fmt: skip
 
 METRICS = Family("metric", {

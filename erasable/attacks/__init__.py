@@ -2,5 +2,6 @@
 
 from erasable.attacks.svc_confidence import svc_confidence
 from erasable.attacks.threshold import threshold
+from erasable.attacks.ulira import ulira, ulira_retained
 
-__all__ = ["svc_confidence", "threshold"]
+__all__ = ["svc_confidence", "threshold", "ulira", "ulira_retained"]
