@@ -98,6 +98,7 @@ SIGNALS = Family("signal", {
     "margin": "erasable.signals.margin:margin",
     "entropy": "erasable.signals.entropy:entropy",
     "modified-entropy": "erasable.signals.modified_entropy:modified_entropy",
+    "neighbour-margin": "erasable.signals.neighbour_margin:neighbour_margin",
 })  # fmt: skip
 
 ATTACKS = Family("attack", {
