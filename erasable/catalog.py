@@ -126,6 +126,8 @@ METRICS = Family("metric", {
     "js": "erasable.metrics.js:js",
     "activation-distance": "erasable.metrics.activation_distance:activation_distance",
     "zrf": "erasable.metrics.zrf:zrf",
+    "klom": "erasable.metrics.klom:klom",
+    "energy-distance": "erasable.metrics.energy_distance:energy_distance",
 })  # fmt: skip
 
 STRESSES = Family("stress", {
