@@ -9,8 +9,6 @@ Each subject is compared with its own oracles: models of the same method, traine
 follows from the rules of `erasable.verdict`; the guarantee of the receipt stands beside it and is never mixed with it.
 """
 
-import base64
-import math
 import platform
 import sys
 import time
@@ -23,20 +21,20 @@ from typing import Any
 
 import torch
 
-from erasable._plumbing.png import png
 from erasable._plumbing.seeds import child
+from erasable.attacks.oracle_lira import findings as oracle_lira_findings
+from erasable.attacks.oracle_lira import oracle_lira
 from erasable.attacks.svc_confidence import shares, svc_confidence
 from erasable.errors import EvidenceError, PopulationTooSmall
-from erasable.evidence import Evidence, Finding, joint
+from erasable.evidence import Finding, joint
+from erasable.exhibits import Looked, histogram, leakage_of, roc_of, samples_of
 from erasable.metrics import accuracy, average_gap, cost, disagreement, kl, membership, relearning
 from erasable.population import Population
 from erasable.probe import Observation, Probe
 from erasable.receipt import LEVELS, Level, Receipt, digest_of_ids
-from erasable.report import Guess, Histogram, Report, Role, Row, Sample, Section
+from erasable.report import Report, Role, Row, Section, Suite
 from erasable.stresses import Relearn, Relearned
-from erasable.verdict import LIMITS, cautions_of, status_of, summary_of, verdict_of
-
-EDGE = 14.0  # log-odds at which the confidence histograms end: just beyond 0.0001 % and 99.9999 %
+from erasable.verdict import cautions_of, limits_of, power_of, status_of, summary_of, verdict_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +68,13 @@ class _Panel:
     seen: Observation
     seed: int
     relearn: Relearn
+    suite: Suite = "quick"
     relearned: dict[float, list[Relearned]] = field(default_factory=dict)
+
+    @property
+    def per_sample(self) -> bool:
+        """Is each erased sample attacked by itself?"""
+        return self.suite != "quick" and len(self.population) >= 3
 
     @cached_property
     def shares(self) -> list[float]:
@@ -92,11 +96,15 @@ def judge(
     probe: Probe,
     *,
     title: str,
+    suite: Suite = "quick",
     seed: int = 0,
     relearn: Relearn | None = None,
     samples: int = 8,
 ) -> Section:
     """One request, all ways of carrying it out. `samples` erased samples are kept for the page, at most 12.
+
+    suite  "quick": one threshold for all samples. "standard" and "full": each erased sample is attacked by itself too,
+           which takes three oracles or more
 
     Raises PopulationTooSmall for fewer than two oracles, EvidenceError for no subjects or two of one name, and what the
     signals and stresses raise; a model that diverged is such a case.
@@ -110,15 +118,15 @@ def judge(
             raise PopulationTooSmall(f"{len(each.oracles)} oracles for '{each.name}'", expected="at least 2",
                                      do="train more: one model hides seed noise")  # fmt: skip
     panels: dict[int, _Panel] = {}
-    rows, after = [], []
+    rows, looked = [], []
     for subject in subjects:
         panel = panels.get(id(subject.oracles))
         if panel is None:
             seen = probe.look(subject.oracles.models)
-            panel = panels[id(subject.oracles)] = _Panel(subject.oracles, seen, seed, relearn or Relearn())
+            panel = panels[id(subject.oracles)] = _Panel(subject.oracles, seen, seed, relearn or Relearn(), suite)
         now = probe.look([subject.model])
         rows.append(_row(subject, now, panel))
-        after.append((subject, now, panel))
+        looked.append(Looked(subject.name, subject.before, now, panel.seen))
     return Section(
         title=title,
         case=probe.request.case,
@@ -128,7 +136,7 @@ def judge(
         retained=probe.retained,
         classes_gone=probe.gone,
         rows=tuple(rows),
-        samples=_samples(after, probe, min(samples, 12)),
+        samples=samples_of(looked, probe, min(samples, 12)),
         samples_order="those first of which the oracles are least sure: there forgetting shows",
         data=probe.data.name,
         digests={"training data": probe.data.digest(), "test data looked at": probe.test.digest(),
@@ -138,23 +146,35 @@ def judge(
     )  # fmt: skip
 
 
-def compile_report(sections: Sequence[Section], *, title: str, command: str = "", show_samples: bool = False) -> Report:
+def compile_report(
+    sections: Sequence[Section], *, title: str, command: str = "", suite: Suite = "quick", show_samples: bool = False
+) -> Report:
     """Sections with provenance. The erased samples are personal data: they are left out unless `show_samples`."""
     from erasable import __version__
 
-    kept = [each if show_samples else each.model_copy(update={"samples": ()}) for each in sections]
+    kept = [each if show_samples else _without_samples(each) for each in sections]
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pydantic")
     return Report(
         title=title,
         command=command,
+        suite=suite,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         show_samples=show_samples,
         sections=tuple(kept),
-        limits=LIMITS,
+        limits=limits_of(suite),
         versions={"python": sys.version.split()[0], **{each: version(each) for each in packages}},
         platform=f"{platform.system()} {platform.machine()}, threads: {torch.get_num_threads()}",
         erasable_version=__version__,
     )
+
+
+def _without_samples(section: Section) -> Section:
+    rows = tuple(
+        each if each.leakage is None
+        else each.model_copy(update={"leakage": each.leakage.model_copy(update={"worst": ()})})
+        for each in section.rows
+    )  # fmt: skip
+    return section.model_copy(update={"samples": (), "rows": rows})
 
 
 # --- one row ----------------------------------------------------------------------------------------------------------
@@ -172,6 +192,7 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
     before: tuple[Finding, ...] = ()
     if subject.before is not None:
         before = _judged(subject.before, panel, subject.name, untouched, Relearned(0, True, ()))
+    scores = oracle_lira(now.margin["forget"], panel.seen.margin["forget"]) if panel.per_sample else None
     oracle = panel.seen.correct
     kept = joint([accuracy(now.correct[part], oracle[part], subject=subject.name, on=part, direction="higher")
                   for part in ("test", "retain")])  # fmt: skip
@@ -189,15 +210,20 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
         level=level,
         why=_why(level, subject.receipt),
         status=status,
-        verdict=verdict_of(status, judged, kept[0] if subject.role == "method" else None, level, len(subject.oracles)),
+        verdict=verdict_of(
+            status, judged, kept[0] if subject.role == "method" else None, level, len(subject.oracles), before
+        ),
         oracles=len(subject.oracles),
         oracle_seeds=subject.oracles.seeds,
         judged=judged,
         shown=tuple(shown),
         before=before,
-        histogram=_histogram(now, panel.seen),
+        histogram=histogram(now, panel.seen),
         note=subject.note,
         receipt=subject.receipt,
+        roc=() if scores is None else (roc_of(scores),),
+        leakage=None if scores is None else leakage_of(scores, now.probe),
+        power=power_of(judged, before),
     )
 
 
@@ -219,63 +245,11 @@ def _judged(
     if again is not None and untouched is not None:
         found.append(relearning(again.steps, reached=again.reached, n=len(now.probe.forget), subject=subject,
                                 oracles=panel.steps(untouched)))  # fmt: skip
+    if panel.per_sample:
+        found += oracle_lira_findings(oracle_lira(now.margin["forget"], oracle.margin["forget"]), subject=subject)
     return joint(found)
 
 
 def _why(level: Level | None, receipt: Receipt | None) -> str:
     """The receipt's reason; for an empirical level there is none that would outlast this audit."""
     return receipt.why if receipt is not None and level != "empirical" else LEVELS[level] if level else ""
-
-
-def _histogram(now: Observation, oracles: Observation) -> Histogram:
-    """Of the log-odds of the true class: near certainty, where confidences pile up, they keep them apart."""
-    n = len(now.probe.forget)
-    bins = max(8, min(24, round(2 * math.sqrt(n))))
-    fresh = now.confidence.get("peers", now.confidence["test"])
-
-    def count(evidence: Evidence) -> tuple[float, ...]:
-        odds = torch.logit(evidence.values.flatten().clamp(1e-12, 1 - 1e-12)).clamp(-EDGE, EDGE)
-        counts = torch.histc(odds, bins=bins, min=-EDGE, max=EDGE)
-        return tuple((counts / counts.sum()).tolist())
-
-    edges = torch.linspace(-EDGE, EDGE, bins + 1, dtype=torch.float64).tolist()
-    return Histogram(edges=tuple(edges), after=count(now.confidence["forget"]),
-                     oracles=count(oracles.confidence["forget"]), fresh=count(fresh))  # fmt: skip
-
-
-# --- samples ----------------------------------------------------------------------------------------------------------
-
-
-def _samples(after: Sequence[tuple[Subject, Observation, _Panel]], probe: Probe, most: int) -> tuple[Sample, ...]:
-    """The erased samples that are shown: the ones that the first subject's oracles know least."""
-    first = after[0][2].seen.confidence["forget"].values.mean(dim=0)
-    return tuple(_sample(int(at), after, probe) for at in first.argsort(stable=True)[:most])
-
-
-def _sample(at: int, after: Sequence[tuple[Subject, Observation, _Panel]], probe: Probe) -> Sample:
-    guesses = []
-    for subject, now, panel in after:
-        answers = panel.seen.prediction.values[:, at].bincount(minlength=probe.task.classes)
-        earlier = None if subject.before is None else probe.names[int(subject.before.prediction.values[0, at])]
-        guesses.append(Guess(
-            subject=subject.name,
-            before=earlier,
-            after=probe.names[int(now.prediction.values[0, at])],
-            confidence=min(1.0, float(now.confidence["forget"].values[0, at])),
-            oracle=probe.names[int(answers.argmax())],
-            agree=int(answers.max()),
-            oracles=len(panel.population),
-        ))  # fmt: skip
-    return Sample(id=probe.forget.ids[at], label=probe.names[int(probe.labels["forget"][at])],
-                  picture=_picture(probe, at), guesses=tuple(guesses))  # fmt: skip
-
-
-def _picture(probe: Probe, at: int) -> str | None:
-    """The sample as a PNG in base64; None for what is no picture."""
-    task: Any = probe.task
-    shape: tuple[int, ...] = getattr(task, "shape", ())
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        return None
-    pixels = probe.forget.read(task.inputs, torch.tensor([at]))[0].float()
-    low, high = pixels.new_tensor(task.low), pixels.new_tensor(task.high)
-    return base64.b64encode(png((pixels - low) / (high - low))).decode()

@@ -14,6 +14,7 @@ from erasable.errors import TaskMismatch
 from erasable.evidence import Evidence, exposed
 from erasable.request import Request
 from erasable.signals import confidence_of, correct_of, log_probabilities, prediction_of
+from erasable.signals.margin import margin_of
 from erasable.task import LogitTask
 
 MOST = 2_000  # retained and test samples that are looked at
@@ -101,6 +102,10 @@ class Observation:
     @cached_property
     def correct(self) -> dict[str, Evidence]:
         return {part: correct_of(each, self.probe.labels[part]) for part, each in self.log_p.items()}
+
+    @cached_property
+    def margin(self) -> dict[str, Evidence]:
+        return {part: margin_of(each, self.probe.labels[part]) for part, each in self.log_p.items()}
 
     @cached_property
     def prediction(self) -> Evidence:

@@ -20,10 +20,10 @@ Suite = Literal["quick", "standard", "full"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 STATUSES: dict[Status, str] = {
-    "no trace": "No trace found",
-    "remembered": "Still remembered",
-    "stands out": "Stands out",
-    "cannot tell": "Cannot tell",
+    "no trace": "Erased within what this audit can see",
+    "remembered": "Leaks: still remembered",
+    "stands out": "Differs: stands out",
+    "cannot tell": "Not decidable with this budget",
 }
 
 

@@ -3,21 +3,23 @@
 Everything here is a function of numbers that are in the report, so that anybody can check a verdict by hand.
 """
 
+import math
 from collections.abc import Sequence
 
 from erasable._plumbing.numbers import span, told
 from erasable.evidence import Finding
 from erasable.receipt import Level
-from erasable.report import Row, Status
+from erasable.report import Row, Status, Suite
 
-REMEMBERS = {"forget accuracy": 1, "confidence attack": -1, "membership AUROC": 1, "relearning": -1}
+REMEMBERS = {
+    "forget accuracy": 1, "confidence attack": -1, "membership AUROC": 1, "relearning": -1,
+    "per-sample attack AUC": 1, "per-sample attack TPR at 1 % FPR": 1, "most exposed 5 %": 1,
+}  # fmt: skip
 """On which side of the oracles a model lies that still knows the samples; distances have no side."""
 
 LIMITS = (
-    "Outputs cannot prove that a model forgot. 'No trace found' means that these attacks and distances see no more "
-    "difference than between models that never had the samples; a stronger attack may see more.",
-    "The attacks here use one threshold for all samples, the weakest kind, and average over the erased samples: a "
-    "single unusual sample that is still remembered can hide in them.",
+    "Outputs cannot prove that a model forgot. 'Erased within what this audit can see' means that these attacks and "
+    "distances see no more difference than between models that never had the samples; a stronger attack may see more.",
     "A guarantee and an audit are two things. 'Exact' rests on which data each part was fitted on, not on these "
     "numbers; 'revoked' promises nothing about what a network remembers, and these numbers are all there is.",
     "Each model is compared with models of its own method. That a method's models resemble each other says nothing "
@@ -27,6 +29,22 @@ LIMITS = (
     "The average gap is shown because papers rank by it; it often prefers a model that forgot nothing.",
     "Times were measured once, on this machine, and hold for no other.",
 )
+
+
+ONE_THRESHOLD = (
+    "The attacks here use one threshold for all samples, the weakest kind, and average over the erased samples: a "
+    "single unusual sample that is still remembered can hide in them. The suite 'standard' attacks each by itself."
+)
+OWN_THRESHOLD = (
+    "Each erased sample is attacked by itself with the oracles as reference models. An attacker who also has models "
+    "that unlearned other samples (U-LiRA) sees more; only the suite 'full' plays that game."
+)
+
+
+def limits_of(suite: Suite) -> tuple[str, ...]:
+    """What a report of this suite cannot show, in words."""
+    own = {"quick": (ONE_THRESHOLD,), "standard": (OWN_THRESHOLD,), "full": ()}
+    return (LIMITS[0], *own[suite], *LIMITS[1:])
 
 
 def status_of(judged: Sequence[Finding], before: Sequence[Finding]) -> Status:
@@ -50,6 +68,54 @@ def _remembers(finding: Finding) -> bool:
     return bool(side) and finding.null_mean is not None and side * (finding.value - finding.null_mean) > 0
 
 
+def reach(finding: Finding) -> float | None:
+    """The smallest difference from the oracles' mean that leaves the noise band, on the side of knowing the samples."""
+    if finding.null_band is None or finding.null_mean is None:
+        return None
+    low, high = finding.null_band
+    side = REMEMBERS.get(finding.metric, 0)
+    above, below = high - finding.null_mean, finding.null_mean - low
+    if side or finding.direction != "match":
+        return below if side < 0 or finding.direction == "higher" else above
+    return max(above, below)
+
+
+def power_of(judged: Sequence[Finding], before: Sequence[Finding]) -> str:
+    """How small a leak the numbers of a row could have shown, beside how far off the model was before the erasure."""
+    parts = []
+    earlier = {each.metric: each for each in before}
+    for each in judged:
+        least = reach(each)
+        if least is None or each.metric not in REMEMBERS or each.unit == "steps":
+            continue
+        text = f"{each.metric} {told(least, each.unit)}"
+        if (was := earlier.get(each.metric)) is not None and was.null_mean is not None:
+            text += f" (before the erasure {told(abs(was.value - was.null_mean), was.unit)})"
+        parts.append(text)
+    return f"The smallest distance from the oracles that would have been noticed: {'; '.join(parts)}." if parts else ""
+
+
+def budget_of(judged: Sequence[Finding], before: Sequence[Finding]) -> int | None:
+    """How many models, erased alike and judged by their mean, would make the difference from before show; None if
+    there was none.
+
+    The noise of a mean over m models is smaller by the root of m, so m is the square of (smallest visible difference /
+    difference before the erasure), for the number that sees most.
+    """
+    earlier = {each.metric: each for each in before}
+    needed = []
+    for each in judged:
+        was, least = earlier.get(each.metric), reach(each)
+        if was is None or was.null_mean is None or not least or each.unit == "steps":
+            continue
+        apart = was.value - was.null_mean
+        side = REMEMBERS.get(each.metric, 0)
+        apart = side * apart if side else abs(apart)
+        if apart > 0:
+            needed.append((least / apart) ** 2)
+    return max(2, math.ceil(min(needed) - 1e-9)) if needed else None
+
+
 def evidence_in_words(finding: Finding) -> str:
     """A number outside its band, and the band."""
     low, high = finding.null_band or (finding.value, finding.value)
@@ -64,20 +130,29 @@ def evidence_in_words(finding: Finding) -> str:
 
 
 def verdict_of(
-    status: Status, judged: Sequence[Finding], test: Finding | None, level: Level | None, oracles: int
+    status: Status,
+    judged: Sequence[Finding],
+    test: Finding | None,
+    level: Level | None,
+    oracles: int,
+    before: Sequence[Finding] = (),
 ) -> str:
     """What the status of one row means. `test` is the accuracy that was kept; None where that is not the question."""
     outside = sorted((each for each in judged if not each.inside_noise), key=_remembers, reverse=True)
     numbers = "; ".join(evidence_in_words(each) for each in outside[:3])
     parts = {
-        "no trace": f"Indistinguishable from {oracles} models that never saw the samples, within what this audit can "
-                    "see.",
-        "cannot tell": "Inside the noise of the oracles, but so it was before the erasure: these numbers do not see "
-                       "these samples, and say nothing about forgetting.",
+        "no trace": f"Erased within what this audit can see: indistinguishable from {oracles} models that never "
+                    "saw the samples.",
+        "cannot tell": "Not decidable with this budget: inside the noise of the oracles, but so it was before the "
+                       "erasure. These numbers do not see these samples, and say nothing about forgetting.",
         "remembered": f"Leaks: {numbers}.",
         "stands out": f"Differs from models that never saw the samples: {numbers}.",
     }  # fmt: skip
     text = parts[status]
+    if status == "cannot tell":
+        models = budget_of(judged, before)
+        text += (f" About {models} models erased alike, judged together, would decide." if models else
+                 " Nothing showed before the erasure: with these tests no number of models decides.")  # fmt: skip
     if outside and level == "revoked":
         still = ", still remembered by the network" if status == "remembered" else ""
         text = f"Erased from memory{still}. {text}"
@@ -98,7 +173,7 @@ def summary_of(rows: Sequence[Row], erased: int) -> str:
 
     phrases = []
     if names := named("no trace"):
-        phrases.append(f"No trace found after {_listed(names)}")
+        phrases.append(f"erased within what this audit can see: {_listed(names)}")
     if names := named("remembered", revoked=False):
         phrases.append(f"still remembered after {_listed(names)}")
     if names := named("remembered", revoked=True):

@@ -13,7 +13,7 @@ import erasable
 
 ROOT = Path(erasable.__file__).parent
 FAMILIES = {"datasets", "models", "tasks", "forgettable", "unlearners", "stresses", "signals", "attacks", "metrics"}
-TOP = {"__init__", "audit", "catalog", "contracts", "demo", "probe", "run", "source"}  # know the families, and each other
+TOP = {"__init__", "audit", "catalog", "contracts", "demo", "exhibits", "probe", "run", "source"}  # know the families, and each other
 SURFACE = {"cli", "service"}  # nobody imports them
 
 EXEMPT = {  # (who, whom): why

@@ -1,7 +1,7 @@
 """The rules from numbers to words, by hand."""
 
 from erasable.evidence import Finding
-from erasable.verdict import cautions_of, evidence_in_words, status_of, verdict_of
+from erasable.verdict import budget_of, cautions_of, evidence_in_words, power_of, reach, status_of, verdict_of
 
 
 def finding(metric, value, band, *, direction="match", unit="%"):
@@ -41,7 +41,9 @@ def test_numbers_in_words():
 
 
 def test_verdicts_keep_guarantee_and_audit_apart():
-    assert verdict_of("no trace", [FINE], None, "empirical", 16).startswith("Indistinguishable from 16 models")
+    assert verdict_of("no trace", [FINE], None, "empirical", 16).startswith(
+        "Erased within what this audit can see: indistinguishable from 16 models"
+    )
     revoked = verdict_of("remembered", [KNOWS], None, "revoked", 16)
     assert revoked.startswith("Erased from memory, still remembered by the network. Leaks: forget accuracy 100.0 %")
     assert "about once in 17" in verdict_of("stands out", [FAR], None, "exact", 16)
@@ -49,7 +51,30 @@ def test_verdicts_keep_guarantee_and_audit_apart():
     assert "costs accuracy: test accuracy 80.0 % (oracles 95.0 to 97.0 %)" in verdict_of(
         "no trace", [FINE], TEST, "empirical", 16
     )
-    assert "say nothing about forgetting" in verdict_of("cannot tell", [FINE], None, "exact", 16)
+    undecided = verdict_of("cannot tell", [FINE], None, "exact", 16, [FINE])
+    assert undecided.startswith("Not decidable with this budget")
+    assert "say nothing about forgetting" in undecided
+
+
+def test_power_is_the_distance_to_the_edge_of_the_band():
+    assert reach(FINE) == 3  # 93 to 96
+    assert reach(finding("relearning", 5, (20, 30), unit="steps")) == 5  # sooner is what knowing looks like
+    assert reach(NEAR) == 0.05
+    assert power_of([FINE, NEAR], [KNOWS]) == (
+        "The smallest distance from the oracles that would have been noticed: forget accuracy 3.0 % "
+        "(before the erasure 7.0 %)."
+    )
+    assert power_of([NEAR], []) == ""
+
+
+def test_the_budget_that_would_decide():
+    """One point apart where three would be noticed: a mean over nine models has a third of the noise."""
+    slight = finding("forget accuracy", 94, (90, 96))
+    assert budget_of([FINE], [slight]) == 9
+    assert budget_of([FINE, NEAR], [slight, finding("KL", 0.075, (0.0, 0.1), direction="lower")]) == 4
+    assert budget_of([FINE], [finding("forget accuracy", 92, (90, 96))]) is None  # below the oracles: not knowing
+    assert "About 9 models erased alike" in verdict_of("cannot tell", [FINE], None, None, 16, [slight])
+    assert "no number of models" in verdict_of("cannot tell", [FINE], None, None, 16, [])
 
 
 def test_a_side_comes_before_a_distance():
