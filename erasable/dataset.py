@@ -6,11 +6,13 @@
     public    which samples were declared *not erasable* (optional): nobody can ask for them, so a model part that was
               fitted on nothing else never has to be refitted
 
-`only`, `without`, `owned_by`, `where` and `private` are views: they share the columns and hold row numbers.
+`only`, `without`, `owned_by`, `where` and `private` are views: they share the columns and hold row numbers. `replace`
+and `with_copies` are new data sets: the original never changes.
 """
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -210,6 +212,59 @@ class Dataset:
         table = self.table
         moved = {k: c.to(device) if isinstance(c, Tensor) else c for k, c in table.columns.items()}
         return Dataset(_Table(table.name, moved, table.ids, table.owners, table.public, table.facts), self.rows)
+
+    # --- changed copies --------------------------------------------------------------------------------------------
+
+    def replace(self, column: str, ids: Iterable[str], values: Tensor) -> "Dataset":
+        """This view with other `values`, one row per id, in one column; that column is copied, the others are shared.
+
+        Raises UnknownSample, EmptyRequest, InvalidData: no such column, an id that is named twice, another shape, a
+        value that the column's type cannot hold.
+        """
+        named = [ids] if isinstance(ids, str) else list(ids)
+        rows = self.rows[self.positions(named)]
+        if len(np.unique(rows)) != len(rows):
+            twice = next(each for each, count in Counter(named).items() if count > 1)
+            raise InvalidData(f"id '{twice}' is named twice", expected="one new value per sample", do="name it once")
+        shape = (len(rows), *self.read(column, np.arange(0)).shape[1:])
+        if tuple(values.shape) != shape:
+            raise InvalidData(f"values of the shape {tuple(values.shape)} for column '{column}' of '{self.name}'",
+                              expected=f"{shape}, one row per id", do="give each id its value")  # fmt: skip
+        stored = self.table.columns[column]
+        whole = stored if isinstance(stored, Tensor) else torch.from_numpy(np.array(stored))
+        fresh = values.to(whole.device, whole.dtype)
+        kept = fresh.to(values.dtype) == values.to(whole.device)
+        if not whole.is_floating_point() and not bool(kept.all()):
+            raise InvalidData(f"{values[~kept.cpu()][0].item()} for column '{column}' of '{self.name}'",
+                              expected=f"values that {whole.dtype} can hold", do="correct the values")  # fmt: skip
+        _refuse_nan(self.name, column, fresh, np.asarray(named, np.str_))
+        order = torch.arange(len(whole))
+        order[torch.from_numpy(rows)] = torch.arange(len(whole), len(whole) + len(rows))
+        changed = torch.cat([whole, fresh])[order.to(whole.device)]  # unsigned types know no indexed assignment
+        table = self.table
+        columns = {**table.columns, column: changed}
+        return Dataset(_Table(table.name, columns, table.ids, table.owners, table.public, table.facts), self.rows)
+
+    def with_copies(
+        self, ids: Iterable[str], names: Sequence[str], *, owners: Sequence[str] | None = None
+    ) -> "Dataset":
+        """This view, then exact copies of these samples, called `names` in the order of `ids`. Reads all columns.
+
+        A copy belongs to `owners`, or to the owner of its original, and is public where that is. Raises UnknownSample,
+        EmptyRequest, InvalidData: other lengths, a name that is taken, owners in a data set without any.
+        """
+        at = self.positions(ids)
+        if len(names) != len(at) or (owners is not None and len(owners) != len(at)):
+            raise InvalidData(f"{len(at)} samples to copy, {len(names)} names and "
+                              f"{'no' if owners is None else len(owners)} owners", expected="one of each per copy",
+                              do="name each copy")  # fmt: skip
+        if owners is not None and self.owners is None:
+            raise InvalidData(f"owners of copies in '{self.name}', which has no owners", expected="none",
+                              do="leave them out, or give the data owners")  # fmt: skip
+        order = np.concatenate([np.arange(len(self)), at])
+        who = None if self.owners is None else [*self.owners, *(owners or (self.owners[each] for each in at))]
+        return Dataset.of({key: self.read(key, order) for key in self.table.columns}, [*self.ids, *names], owners=who,
+                          public=self.table.public[self.rows[order]], name=self.name, facts=self.facts)  # fmt: skip
 
     # --- identity --------------------------------------------------------------------------------------------------
 

@@ -161,6 +161,82 @@ def test_of_refuses(changed: dict, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+# --- changed copies ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float16, np.bool_, np.uint16])
+def test_replace_changes_these_values_and_nothing_else(tmp_path: Path, dtype: type) -> None:
+    values = np.array([[0, 1], [1, 0], [0, 0], [1, 1]]).astype(dtype)
+    np.save(tmp_path / "x.npy", values)
+    columns = (torch.from_numpy(values), values, np.load(tmp_path / "x.npy", mmap_mode="r"))
+    digests = set()
+    for column in columns:
+        data = Dataset.of({"x": column, "label": torch.arange(4)}, IDS, owners=["o"] * 4)
+        before, view = data.digest(), data.without(["b"])
+        changed = view.replace("x", ["d", "a"], torch.tensor([[0, 1], [1, 0]]))
+        assert changed.ids == view.ids
+        assert changed.read("x").tolist() == torch.from_numpy(np.array([[1, 0], [0, 0], [0, 1]], dtype)).tolist()
+        assert changed.read("x").dtype == data.read("x").dtype
+        assert changed.table.columns["label"] is data.table.columns["label"]
+        assert Dataset.of({"x": column, "label": torch.arange(4)}, IDS, owners=["o"] * 4).digest() == before
+        digests.add(changed.digest())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("label", ["e"], torch.tensor([1])), UnknownSample, "'e'"),
+        (("label", [], torch.tensor([])), EmptyRequest, "no ids"),
+        (("lable", ["a"], torch.tensor([1])), InvalidData, "no column 'lable'"),
+        (("label", ["a", "b", "a"], torch.tensor([1, 0, 0])), InvalidData, "id 'a' is named twice"),
+        (("label", ["a"], torch.tensor([1, 0])), InvalidData, r"shape \(2,\).*expected \(1,\)"),
+        (("x", ["a"], torch.tensor([1.0])), InvalidData, r"expected \(1, 2\)"),
+        (("label", ["a"], torch.tensor([0.5])), InvalidData, r"0\.5 for column 'label'.*int64"),
+        (("x", ["a", "c"], torch.tensor([[1.0, 2], [3, torch.nan]])), InvalidData, "NaN or infinity, first at id 'c'"),
+    ],
+)
+def test_replace_refuses(arguments: tuple, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        small().replace(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_replace_refuses_what_the_type_would_wrap() -> None:
+    with pytest.raises(InvalidData, match="300 for column 'x'"):
+        Dataset.of({"x": torch.zeros(2, dtype=torch.uint8)}, ["a", "b"]).replace("x", "b", torch.tensor([300]))
+
+
+def test_with_copies_appends_the_same_samples_under_other_names() -> None:
+    data = small()
+    before, view = data.digest(), data.without(["b"])
+    more = view.with_copies(["d", "c"], ["d2", "c2"])
+    assert more.ids == ("a", "c", "d", "d2", "c2")
+    assert more.owners == ("ann", "ann", "cleo", "cleo", "ann")
+    assert more.public.ids == ("c", "c2")
+    assert more.read("x").tolist() == [[0, 1], [4, 5], [6, 7], [6, 7], [4, 5]]
+    assert more.read("label").tolist() == [0, 1, 0, 0, 1]
+    assert more.only(view.ids).digest() == view.digest()
+    assert data.digest() == before
+    assert view.with_copies(["a"], ["a2"], owners=["zoe"]).owned_by("zoe").ids == ("a2",)
+    assert view.with_copies(["a", "a"], ["a2", "a3"]).only(["a2", "a3"]).read("x").tolist() == [[0, 1], [0, 1]]
+    assert small(owners=None).with_copies(["a"], ["a2"]).owners is None
+
+
+def test_with_copies_refuses() -> None:
+    for arguments, changed, message in (
+        ((["a"], ["b"]), {}, "id 'b' of 'small' stands for 2"),
+        ((["a"], ["e", "f"]), {}, "1 samples to copy, 2 names"),
+        ((["a", "b"], ["e", "f"]), {"owners": ["one"]}, "and 1 owners"),
+    ):
+        with pytest.raises(InvalidData, match=message):
+            small().with_copies(*arguments, **changed)
+    with pytest.raises(InvalidData, match="no owners"):
+        small(owners=None).with_copies(["a"], ["e"], owners=["ann"])
+    with pytest.raises(UnknownSample):
+        small().with_copies(["z"], ["e"])
+
+
 # --- identity ------------------------------------------------------------------------------------------------------
 
 
