@@ -106,6 +106,7 @@ ATTACKS = Family("attack", {
     "threshold": "erasable.attacks.threshold:threshold",
     "ulira": "erasable.attacks.ulira:ulira",
     "ulira-retained": "erasable.attacks.ulira:ulira_retained",
+    "lira": "erasable.attacks.lira:lira",
 })  # fmt: skip
 
 METRICS = Family("metric", {
