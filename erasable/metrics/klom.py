@@ -45,25 +45,28 @@ def klom(target: Evidence, oracles: Evidence, *, subject: str, published: bool =
     for some, as_many, half in against_half(unlearned, retrained, splits=splits, seed=seed, name="klom"):
         seen.append(_both_ways(some, half, published))
         floor.append(_both_ways(as_many, half, published))
-    value, null = torch.stack(seen).mean(dim=0), torch.stack(floor)  # (4, samples), (splits, 4, samples)
-    name = "KLoM, published bins" if published else "KLoM"
+    value, null = torch.stack(seen), torch.stack(floor)  # (splits, 4, samples)
+    name, n = "KLoM, published bins" if published else "KLoM", len(target.ids)
     note = f"{len(some)} models against {len(half)} oracles, {splits} splits"
 
-    def finding(metric: str, at: Tensor, among: Tensor, unit: str, interval: tuple[float, float] | None) -> Finding:
-        return Finding(metric=metric, subject=subject, value=float(at), unit=unit, interval=interval, note=note,
-                       n=len(target.ids), models=target.models, direction="lower", resolution=1e-6).beside(
-                           among.tolist())  # fmt: skip
+    def finding(metric: str, each: Tensor, among: Tensor, unit: str, spread: Tensor | None = None) -> Finding:
+        """From one number per split, of the target and of the oracles."""
+        interval = None if spread is None else bootstrap(spread, seed, metric)
+        resolution = 100 / n if unit == "%" else 1e-6
+        return Finding(metric=metric, subject=subject, value=float(each.mean()), unit=unit, interval=interval, n=n,
+                       models=target.models, direction="lower", resolution=resolution, note=note
+                       ).beside(among.tolist())  # fmt: skip
 
     found = []
     for row, direction in enumerate(DIRECTIONS):
-        told, per_sample, among = f"{name} {direction}", value[row], null[:, row]
+        told, ours, theirs = f"{name} {direction}", value[:, row], null[:, row]  # (splits, samples)
         found += [
-            finding(f"{told} mean", per_sample.mean(), among.mean(dim=1), "nats", bootstrap(per_sample, seed, told)),
-            finding(f"{told} median", per_sample.quantile(0.5), among.quantile(0.5, dim=1), "nats", None),
-            finding(f"{told} P95", per_sample.quantile(0.95), among.quantile(0.95, dim=1), "nats", None),
+            finding(f"{told} mean", ours.mean(dim=1), theirs.mean(dim=1), "nats", ours.mean(dim=0)),
+            finding(f"{told} median", ours.quantile(0.5, dim=1), theirs.quantile(0.5, dim=1), "nats"),
+            finding(f"{told} P95", ours.quantile(0.95, dim=1), theirs.quantile(0.95, dim=1), "nats"),
         ]
-    shares = 100 * null[:, 3].mean(dim=1)
-    apart = finding(f"{name} saturated", 100 * value[3].mean(), shares, "%", bootstrap(100 * value[3], seed, name))
+    ours, theirs = 100 * value[:, 3], 100 * null[:, 3]
+    apart = finding(f"{name} saturated", ours.mean(dim=1), theirs.mean(dim=1), "%", ours.mean(dim=0))
     return *found, apart
 
 
