@@ -137,6 +137,12 @@ class Source:
         whole = self._load("train")
         return whole.take(_kept(whole.ids, for_tests=True))
 
+    def whole(self) -> Dataset | None:
+        """All samples, whoever trained on them; None where `test_columns` keep the test data apart."""
+        if "test_columns" in self.options:
+            return None
+        return self._load("all" if self.name in PUBLISHED else "train")
+
     def _load(self, part: str) -> Dataset:
         load: Callable[..., Dataset] = catalog.DATASETS[self.name]
         if self.name in PUBLISHED:

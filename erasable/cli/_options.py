@@ -22,3 +22,35 @@ Settings = Annotated[
 def result(words: str, facts: Mapping[str, Any], as_json: bool) -> None:
     """Print one result, for people or for programs."""
     print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else words)
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+WHERE = "digits, breast-cancer, mnist, fashion-mnist, cifar10, npz:FILE, npy:FOLDER, folder:FOLDER or table:FILE."
+
+DataDir = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Where the files of a published set lie (or set ERASABLE_DATA)."),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=ARRAY", help="npz, npy: image=x_train, label=y_train. Repeatable."),
+]
+TestColumns = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=ARRAY", help="npz, npy: the arrays of the test part. Repeatable."),
+]
+SampleId = Annotated[
+    str | None, typer.Option("--id", metavar="COLUMN", help="npz, npy, table: the column with the ids.")
+]
+Owner = Annotated[str | None, typer.Option(metavar="COLUMN", help="npz, npy, table: the column with the owners.")]
+LabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="table: the column with the labels.")]
+Low = Annotated[float | None, typer.Option(help="npz, npy, table: the smallest value that inputs can have.")]
+High = Annotated[float | None, typer.Option(help="npz, npy, table: the largest value that inputs can have.")]
+Size = Annotated[int | None, typer.Option(metavar="PIXELS", help="folder: bring pictures to this size.")]
+OwnerFrom = Annotated[
+    str | None, typer.Option(metavar="REGEX", help="folder: its group, searched in the id, is the owner.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the data.")]
+Batch = Annotated[int | None, typer.Option(help="Samples per step.")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate.")]

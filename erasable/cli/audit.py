@@ -8,9 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
-from erasable.cli._options import AsJson, DataAt, RunFolder, result
-from erasable.errors import EmptyRequest, PopulationTooSmall, TaskMismatch, WrongDigest
+from erasable.cli._modes import chosen
+from erasable.cli._options import (
+    WHERE,
+    AsJson,
+    Batch,
+    Columns,
+    DataAt,
+    DataDir,
+    Epochs,
+    High,
+    LabelColumn,
+    Low,
+    Owner,
+    OwnerFrom,
+    Rate,
+    SampleId,
+    Size,
+    TestColumns,
+    result,
+)
+from erasable.errors import EmptyRequest, PopulationTooSmall, SettingsError, TaskMismatch, WrongDigest
 
+ORACLES = 8
 WEAKEST_FIRST = ("empirical", "revoked", "certified", "exact")
 STAND_IN = (
     "What it knew before its erasures is gone; in its place stands the control, another model of the same method that "
@@ -19,10 +39,15 @@ STAND_IN = (
 
 
 def audit(
-    run: RunFolder,
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder with erasures.")] = None,
     oracles: Annotated[
-        int, typer.Option(metavar="N", help="Models trained without the erased samples; 2 or more.")
-    ] = 8,
+        str | None,
+        typer.Option(
+            metavar="N|train|DIR",
+            help="How many models to train without the erased samples, 2 or more; 8 without it, or with 'train'. With "
+            "--model also a folder with the weights of such models.",
+        ),
+    ] = None,
     relearn: Annotated[
         bool, typer.Option(help="Measure how soon the erased samples are learned again. Needs trainable outputs.")
     ] = True,
@@ -31,13 +56,93 @@ def audit(
     show_samples: Annotated[
         bool, typer.Option("--show-samples", help="Show erased samples in the report. They are personal data.")
     ] = False,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Audit these weights, a safetensors file, instead of a run.")
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:BUILD", help="--model: the function that builds the network. It is imported."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help=f"--model: what it was trained and is tested on: {WHERE}")
+    ] = None,
+    forget_ids: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|ID,ID", help="--model, --scores: the erased samples: a file with one id a line, or ids."
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="--model, --scores: ids of all that was trained on, erased ones too; one a line or JSON.",
+        ),
+    ] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="--model: the weights from before the erasure, if there are any."),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Audit from a table with the columns model, sample, value and member: Parquet or CSV."
+        ),
+    ] = None,
+    signal: Annotated[
+        str | None, typer.Option(metavar="NAME", help="--scores: the signal to judge, where the file has several.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="--model, --scores: the folder to make for the report: new or empty."),
+    ] = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    lr: Rate = None,
+    data_dir: DataDir = None,
+    column: Columns = None,
+    test_column: TestColumns = None,
+    sample_id: SampleId = None,
+    owner: Owner = None,
+    label_column: LabelColumn = None,
+    low: Low = None,
+    high: High = None,
+    size: Size = None,
+    owner_from: OwnerFrom = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge what a run still knows of its erased samples.
+    """Judge what a model still knows of erased samples.
 
-    Writes a report into the run folder. Reads the training data, erased samples included, and trains models that
-    never saw these: the oracles.
+    With RUN, writes a report into the run folder. Reads the training data, erased samples included, and trains models
+    that never saw these: the oracles.
+
+    With --model, the same for weights that were made elsewhere: erasable audit --model weights.safetensors
+    --architecture package.module:build --data digits --forget-ids ids.txt --oracles train --out report. The options
+    --epochs, --batch and --lr say how oracles are trained.
+
+    With --scores, from numbers that other people collected, without a model: erasable audit --scores signals.parquet
+    --forget-ids ids.txt --out report.
     """
+    options = dict(locals())
+    kind = chosen(options)
+    if kind == "--model":
+        from erasable.cli._foreign import audit_model
+
+        return audit_model(options)
+    if kind == "--scores":
+        from erasable.cli._scores import audit_scores
+
+        return audit_scores(options)
+    assert run is not None
+    if oracles is not None and not (oracles == "train" or oracles.isdecimal()):
+        raise SettingsError(f"--oracles {oracles} for a run", expected="how many are trained", do="give a number")
+    _audit_run(run, int(oracles) if oracles is not None and oracles.isdecimal() else ORACLES, relearn, seed, data_at,
+               show_samples, as_json)  # fmt: skip
+
+
+def _audit_run(
+    run: Path, oracles: int, relearn: bool, seed: int, data_at: str | None, show_samples: bool, as_json: bool
+) -> None:
     from erasable import population
     from erasable._plumbing.progress import Steps, duration
     from erasable.audit import Subject, compile_report, judge
@@ -66,7 +171,7 @@ def audit(
     request = Request(f"{len(opened.receipts)} erasures", gone)
     probe = Probe.of(request, samples, fresh, task, seed=seed)
     if relearn:
-        _refuse_untrainable(model, task, probe)
+        refuse_untrainable(model, task, probe)
     once = float((opened.manifest["data"]["spec"].get("training") or {}).get("seconds") or 1.0)
     judging = 2.0 + 0.2 * oracles
     steps = Steps((oracles + 1) * once + judging)
@@ -100,7 +205,7 @@ def audit(
     result("\n".join(words), facts, as_json)
 
 
-def _refuse_untrainable(model: Any, task: Any, probe: Any) -> None:
+def refuse_untrainable(model: Any, task: Any, probe: Any) -> None:
     """Find out before the oracles are trained, not after."""
     from erasable.stresses import Relearn
 
@@ -112,13 +217,21 @@ def _refuse_untrainable(model: Any, task: Any, probe: Any) -> None:
 
 def _write(reports: Path, made: Any) -> Path:
     """A new numbered folder with all three forms: there as a whole, or not at all."""
-    from erasable._plumbing.storage import atomic_write, translated
+    from erasable._plumbing.storage import translated
 
     with translated(reports):
         reports.mkdir(exist_ok=True)
         number = 1 + max((int(each.name) for each in reports.iterdir() if each.name.isdecimal()), default=0)
-        folder = reports / f"{number:04d}"
-        unfinished = reports / f".{folder.name}.{secrets.token_hex(4)}.tmp"
+    return write_report(reports / f"{number:04d}", made)
+
+
+def write_report(folder: Path, made: Any) -> Path:
+    """All three forms in `folder`, which is new or empty: there as a whole, or not at all."""
+    from erasable._plumbing.storage import atomic_write, translated
+
+    with translated(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
         try:
             unfinished.mkdir()
             for ending, text in (("json", made.to_json()), ("md", made.to_markdown()), ("html", made.to_html())):

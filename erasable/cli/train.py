@@ -8,10 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from erasable.cli._fields import build, pairs
-from erasable.cli._options import AsJson, Settings, result
+from erasable.cli._options import (
+    WHERE,
+    AsJson,
+    Batch,
+    Columns,
+    DataDir,
+    Epochs,
+    High,
+    LabelColumn,
+    Low,
+    Owner,
+    OwnerFrom,
+    Rate,
+    SampleId,
+    Settings,
+    Size,
+    TestColumns,
+    result,
+)
 from erasable.errors import SettingsError, StorageError
-
-WHERE = "digits, breast-cancer, mnist, fashion-mnist, cifar10, npz:FILE, npy:FOLDER, folder:FOLDER or table:FILE."
 
 
 def train(
@@ -31,35 +47,21 @@ def train(
     network: Annotated[
         str | None, typer.Option(metavar="NETWORK", help="The network, such as 'mlp width=64 depth=2' or convnet.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples per step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    lr: Rate = None,
     shift: Annotated[int, typer.Option(help="Augment pictures: move them by up to so many pixels.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Augment pictures: mirror them.")] = False,
-    data_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where the files of a published set lie (or set ERASABLE_DATA).")
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=ARRAY", help="npz, npy: image=x_train, label=y_train. Repeatable.")
-    ] = None,
-    test_column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=ARRAY", help="npz, npy: the arrays of the test part. Repeatable.")
-    ] = None,
-    sample_id: Annotated[
-        str | None, typer.Option("--id", metavar="COLUMN", help="npz, npy, table: the column with the ids.")
-    ] = None,
-    owner: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="npz, npy, table: the column with the owners.")
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="table: the column with the labels.")
-    ] = None,
-    low: Annotated[float | None, typer.Option(help="npz, npy, table: the smallest value that inputs can have.")] = None,
-    high: Annotated[float | None, typer.Option(help="npz, npy, table: the largest value that inputs can have.")] = None,
-    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="folder: bring pictures to this size.")] = None,
-    owner_from: Annotated[
-        str | None, typer.Option(metavar="REGEX", help="folder: its group, searched in the id, is the owner.")
-    ] = None,
+    data_dir: DataDir = None,
+    column: Columns = None,
+    test_column: TestColumns = None,
+    sample_id: SampleId = None,
+    owner: Owner = None,
+    label_column: LabelColumn = None,
+    low: Low = None,
+    high: High = None,
+    size: Size = None,
+    owner_from: OwnerFrom = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model and store it as a run folder.
@@ -69,8 +71,9 @@ def train(
     from erasable._plumbing.progress import Steps, duration
     from erasable._plumbing.settings import to_json
     from erasable.catalog import METHODS
+    from erasable.cli._source import source_of
     from erasable.run import Run
-    from erasable.source import OWN, Source
+    from erasable.source import OWN
     from erasable.tasks.classification import Classification
 
     kind = METHODS[method]
@@ -84,10 +87,10 @@ def train(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise StorageError(f"'{out}' is in use", expected="a new path or an empty folder",
                            do="choose another path, or remove what is there")  # fmt: skip
-    named = {"id": sample_id, "owner": owner} if data.startswith("table:") else {"ids": sample_id, "owners": owner}
-    source = Source.of(data, public=public, public_without=public_without or (), data_dir=data_dir,
-                       columns=pairs(column), test_columns=pairs(test_column), low=low, high=high, size=size,
-                       owner_from=owner_from, label=label_column, **named)  # fmt: skip
+    named = {"data_dir": data_dir, "column": column, "test_column": test_column, "sample_id": sample_id, "owner": owner,
+             "label_column": label_column, "low": low, "high": high, "size": size,
+             "owner_from": owner_from}  # fmt: skip
+    source = source_of(data, named, public=public, public_without=public_without or ())
     samples, fresh = source.train(), source.test()
     task = Classification.of(samples, shift=shift, flip=flip)
     if len(task.shape) == 1 and "network" not in given and getattr(kind(), "network", "") == "convnet":
