@@ -107,6 +107,7 @@ ATTACKS = Family("attack", {
     "ulira": "erasable.attacks.ulira:ulira",
     "ulira-retained": "erasable.attacks.ulira:ulira_retained",
     "lira": "erasable.attacks.lira:lira",
+    "rmia": "erasable.attacks.rmia:rmia",
 })  # fmt: skip
 
 METRICS = Family("metric", {
