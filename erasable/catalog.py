@@ -108,6 +108,7 @@ ATTACKS = Family("attack", {
     "ulira-retained": "erasable.attacks.ulira:ulira_retained",
     "lira": "erasable.attacks.lira:lira",
     "rmia": "erasable.attacks.rmia:rmia",
+    "nearest-neighbour": "erasable.attacks.nearest_neighbour:nearest_neighbour",
 })  # fmt: skip
 
 METRICS = Family("metric", {
