@@ -109,6 +109,7 @@ ATTACKS = Family("attack", {
     "lira": "erasable.attacks.lira:lira",
     "rmia": "erasable.attacks.rmia:rmia",
     "nearest-neighbour": "erasable.attacks.nearest_neighbour:nearest_neighbour",
+    "logistic": "erasable.attacks.logistic:logistic",
 })  # fmt: skip
 
 METRICS = Family("metric", {
