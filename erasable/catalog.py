@@ -110,6 +110,8 @@ ATTACKS = Family("attack", {
     "rmia": "erasable.attacks.rmia:rmia",
     "nearest-neighbour": "erasable.attacks.nearest_neighbour:nearest_neighbour",
     "logistic": "erasable.attacks.logistic:logistic",
+    "delta": "erasable.attacks.delta:delta",
+    "delta-fitted": "erasable.attacks.delta:delta_fitted",
 })  # fmt: skip
 
 METRICS = Family("metric", {
