@@ -118,9 +118,11 @@ METRICS = Family("metric", {
     "accuracy": "erasable.metrics.accuracy:accuracy",
     "anamnesis": "erasable.metrics.anamnesis:anamnesis",
     "average-gap": "erasable.metrics.average_gap:average_gap",
+    "canaries": "erasable.metrics.canaries:canaries",
     "cost": "erasable.metrics.cost:cost",
     "costs": "erasable.metrics.cost:costs",
     "disagreement": "erasable.metrics.disagreement:disagreement",
+    "interclass-confusion": "erasable.metrics.interclass_confusion:interclass_confusion",
     "kl": "erasable.metrics.kl:kl",
     "membership": "erasable.metrics.membership:membership",
     "per-class": "erasable.metrics.per_class:per_class",
@@ -140,9 +142,24 @@ STRESSES = Family("stress", {
     "relearn": "erasable.stresses.relearn:Relearn",
 })  # fmt: skip
 
+SCENARIOS = Family("scenario", {
+    "random": "erasable.scenarios.random_share:RandomShare",
+    "owner": "erasable.scenarios.one_owner:OneOwner",
+    "class": "erasable.scenarios.one_class:OneClass",
+    "subclass": "erasable.scenarios.subclass:Subclass",
+    "memorisation": "erasable.scenarios.memorisation:Memorisation",
+    "mislabelled": "erasable.scenarios.mislabelled:Mislabelled",
+    "interclass-confusion": "erasable.scenarios.interclass_confusion:InterclassConfusion",
+    "duplicates": "erasable.scenarios.duplicates:Duplicates",
+    "bias-conflicting": "erasable.scenarios.bias_conflicting:BiasConflicting",
+    "sequential": "erasable.scenarios.sequential:Sequential",
+    "adaptive": "erasable.scenarios.adaptive:Adaptive",
+})  # fmt: skip
+
 FAMILIES: Mapping[str, Family] = {
     "methods": METHODS, "unlearners": UNLEARNERS, "datasets": DATASETS, "tasks": TASKS, "models": MODELS,
     "signals": SIGNALS, "attacks": ATTACKS, "metrics": METRICS, "stresses": STRESSES,
+    "scenarios": SCENARIOS,
 }  # fmt: skip
 
 

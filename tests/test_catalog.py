@@ -17,6 +17,7 @@ from erasable.network import Network
 FOLDERS = {
     "methods": "forgettable", "unlearners": "unlearners", "datasets": "datasets", "tasks": "tasks", "models": "models",
     "signals": "signals", "attacks": "attacks", "metrics": "metrics", "stresses": "stresses",
+    "scenarios": "scenarios",
 }  # fmt: skip
 
 FINAL = {"methods": "needs_data", "unlearners": "guarantee", "tasks": "losses"}  # what marks a final class
