@@ -136,10 +136,16 @@ METRICS = Family("metric", {
     "zrf": "erasable.metrics.zrf:zrf",
     "klom": "erasable.metrics.klom:klom",
     "energy-distance": "erasable.metrics.energy_distance:energy_distance",
+    "challenge-score": "erasable.metrics.challenge_score:challenge_score",
 })  # fmt: skip
 
 STRESSES = Family("stress", {
     "relearn": "erasable.stresses.relearn:Relearn",
+    "head-refit": "erasable.stresses.head_refit:HeadRefit",
+    "linear-probe": "erasable.stresses.linear_probe:LinearProbe",
+    "quantize": "erasable.stresses.quantize:Quantize",
+    "prune": "erasable.stresses.prune:Prune",
+    "finetune": "erasable.stresses.finetune:FineTune",
 })  # fmt: skip
 
 SCENARIOS = Family("scenario", {

@@ -43,3 +43,23 @@ def sentences(length: int = 12) -> Dataset:
     tokens = torch.tensor([letters.index(each) for each in written[: n * length]]).view(n, length)
     return Dataset.of({"tokens": tokens}, [f"line/{i:03d}" for i in range(n)], name="lines",
                       facts={"inputs": "tokens", "vocabulary": letters})  # fmt: skip
+
+
+def between(n: int = 180, *, seed: int = 0) -> Dataset:
+    """Classes 0 and 1 left and right, each above and below; class 2 between their halves, on either side.
+
+    Telling 0 from 1 takes one line. Class 2 takes features that nobody needs for that, so a small network that never
+    saw it has none. Ids "between/000".
+    """
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 3
+    half = 4.0 * torch.randint(0, 2, (n,), generator=g) - 2
+    along = torch.where(labels == 2, half, torch.where(labels == 0, -2.0, 2.0))
+    across = torch.where(labels == 2, 0.0, half)
+    x = torch.stack([along, across], 1) + 0.4 * torch.randn(n, 2, generator=g)
+    return Dataset.of({"x": x, "label": labels}, [f"between/{i:03d}" for i in range(n)], name="between",
+                      facts={"inputs": "x", "classes": ["left", "right", "between"]})  # fmt: skip
+
+
+BETWEEN = Network(network="mlp width=12", recipe=Recipe(epochs=100, batch=32, lr=0.05, weight_decay=5e-3,
+                                                        optimizer="sgd"))  # fmt: skip
