@@ -1,7 +1,6 @@
 """Evidence -> Finding: what an attacker can tell."""
 
-from erasable.attacks.delta import delta
-from erasable.attacks.delta import delta_fitted
+from erasable.attacks.delta import delta, delta_fitted
 from erasable.attacks.lira import lira
 from erasable.attacks.logistic import logistic
 from erasable.attacks.nearest_neighbour import nearest_neighbour
@@ -10,4 +9,7 @@ from erasable.attacks.svc_confidence import svc_confidence
 from erasable.attacks.threshold import threshold
 from erasable.attacks.ulira import ulira, ulira_retained
 
-__all__ = ["delta", "delta_fitted", "lira", "logistic", "nearest_neighbour", "rmia", "svc_confidence", "threshold", "ulira", "ulira_retained"]
+__all__ = [
+    "delta", "delta_fitted", "lira", "logistic", "nearest_neighbour", "rmia", "svc_confidence", "threshold", "ulira",
+    "ulira_retained",
+]  # fmt: skip

@@ -35,7 +35,7 @@ def threshold(
 
 
 def cut(known: Scores) -> float:
-    """The score that tells the known pairs apart best (balanced accuracy), halfway between two of them.
+    """The score that tells the known pairs apart best (balanced accuracy), halfway between two of them or under all.
 
     Of equally good ones the lowest. To judge it, use other pairs than these. Raises EvidenceError where one kind of
     pair is missing.
@@ -45,7 +45,7 @@ def cut(known: Scores) -> float:
         raise EvidenceError(f"{len(inside)} known pairs that are in and {len(outside)} that are out",
                             expected="some of both", do="fit the threshold on members and others")  # fmt: skip
     at = torch.unique(torch.cat([inside, outside]))
-    between = torch.cat([at[:1], (at[1:] + at[:-1]) / 2])  # the first calls everything in
-    caught = 1 - torch.searchsorted(inside, between, right=True).double() / len(inside)
+    between = torch.cat([at[:1] - 1, (at[1:] + at[:-1]) / 2])  # the first calls everything in
+    caught = 1 - torch.searchsorted(inside, between).double() / len(inside)
     spared = torch.searchsorted(outside, between).double() / len(outside)
     return float(between[(caught + spared).argmax()])

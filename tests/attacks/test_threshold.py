@@ -45,6 +45,8 @@ def test_the_best_cut_by_hand():
     assert cut(threshold(HAND)) == pytest.approx(0.25)
     found = [balanced_accuracy(threshold(HAND), subject="x", threshold=at).value for at in (0.25, 0.5, 0.75)]
     assert found == [75, 75, 75]  # the lowest of equals
+    useless = threshold(evidence([[0.0, 1.0, 1.0]], [[1, 0, 0]]))
+    assert cut(useless) == -1  # under all: whatever is called in is as good as guessing
     with pytest.raises(EvidenceError, match="0 that are out"):
         cut(threshold(HAND, truth=torch.ones(4).bool()))
 
