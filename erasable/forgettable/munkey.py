@@ -206,7 +206,8 @@ class Mixture:
         """values and their moments (members, n, value_width), steps (members, n), lists (members, n, K)."""
         if subsets is not None:
             raise SettingsError("subsets for MUNKEY, whose lists of neighbours are of all of the data",
-                                expected="members that are trained on all of it", do="train them one by one")  # fmt: skip
+                                expected="members that are trained on all of it",
+                                do="train them one by one")  # fmt: skip
         shape, device = (len(data), self.method.value_width), next(networks[0].parameters()).device
         values = torch.stack([0.02 * torch.randn(shape, generator=generator(each, "values")) for each in seeds])
         lists = torch.stack([self.lists[each] for each in seeds])

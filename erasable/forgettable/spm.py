@@ -444,10 +444,15 @@ class SPM:
         own = [torch.from_numpy(data.positions(self._fitted(part).ids)) for part in parts]
         sizes = sorted({len(each) for each in own})
         networks: dict[int, SPMNetwork] = {}
-        for size in sizes:
+        for k, size in enumerate(sizes):
+
+            def group_progress(done: int, steps: int, k: int = k) -> None:
+                if progress is not None:
+                    progress(k * steps + done, len(sizes) * steps)
+
             group = [i for i, each in enumerate(own) if len(each) == size]
             at = torch.stack([own[i] for i in group])
-            trained = self._networks(data, task, [seeds[i] for i in group], at, progress)
+            trained = self._networks(data, task, [seeds[i] for i in group], at, group_progress)
             networks |= dict(zip(group, trained, strict=True))
         return [networks[i] for i in range(len(seeds))]
 
