@@ -10,6 +10,7 @@ from erasable.dataset import Dataset
 from erasable.errors import SettingsError, TaskMismatch
 from erasable.evidence import joint
 from erasable.forgettable.logit_mask import LogitMask
+from erasable.forgettable.sisa import SISA
 from erasable.forgettable.spm import SPM
 from erasable.metrics import recovery
 from erasable.stresses import HeadRefit
@@ -132,6 +133,13 @@ def test_what_comes_after_the_head_is_gone_and_exposure_grows():
     assert found.curve[-1] > 0
     assert found.model.exposure.of(forget.ids) == {"head refit": len(forget)}
     assert model.exposure.of(forget.ids) == {}
+
+
+def test_an_ensemble_is_not_judged_by_its_last_member():
+    data = blobs()
+    model = SISA(network="mlp width=8", recipe=TINY, shards=2).train(data, TASK, seeds=[0])[0]
+    with pytest.raises(TaskMismatch, match="one by one"):
+        HeadRefit()(model, TASK, data, data, seed=0)
 
 
 def test_what_has_no_linear_head_is_refused():
