@@ -45,9 +45,9 @@ def played(attack, drawn, null):
     return attack(margins(values[:half], member[:half]), forgotten[:half], null=null, plain=plain)
 
 
-def density(x, values, variance):
-    mean = sum(values) / len(values)
-    return -0.5 * math.log(variance) - (x - mean) ** 2 / (2 * variance)
+def density(x, values, variance, fresh):
+    mean, error = sum(values) / len(values), 1 / len(values) if fresh else 0.0
+    return -0.5 * math.log(variance) - (x - mean) ** 2 / (2 * variance * (1 + error))
 
 
 def squares(values):
@@ -67,7 +67,8 @@ def slow(values, inside, outside, *, fit, pooled):
             if pooled:
                 variances = ((squares(first) + squares(second)) / sum(free),) * 2
             a, b = (max(each, FLOOR**2) for each in variances)
-            found[i] = density(values[i], first, a) - density(values[i], second, b)
+            fresh = fit == "leave-one-out"
+            found[i] = density(values[i], first, a, fresh) - density(values[i], second, b, fresh)
     return found
 
 
@@ -232,3 +233,15 @@ def test_what_cannot_be_judged_is_refused():
         ulira(evidence, forgotten, null="efficacy", plain=margins(values, member, "loss"))
     with pytest.raises(PopulationTooSmall, match="3 models"):
         ulira(margins(values[:4], member[:4]), forgotten[:4])
+
+
+def test_sides_of_unequal_size_are_no_evidence():
+    """Half of the never-seen pairs, called forgotten by lot: their number differs from sample to sample."""
+    found = []
+    for seed in range(40):
+        g = torch.Generator().manual_seed(seed)
+        member = torch.stack([torch.randperm(32, generator=g) for _ in range(200)], dim=1) < 16
+        called = ~member & (torch.rand(member.shape, generator=g) < 0.5)
+        values = torch.randn(member.shape, generator=g)
+        found.append(rates(ulira(margins(values, member | called), called), subject="x")[0].value)
+    assert abs(sum(found) / len(found) - 50) < 0.7  # without the mean's own error in the densities: 51

@@ -1,0 +1,153 @@
+"""The unlearning game: models on random halves, each of which unlearns a part; can anybody tell who was unlearned?
+
+    plan  = Plan.halves(data.ids, models=64, seed=0)
+    fleet = train_fleet(method, data, task, plan, folder=...)
+    game  = play(fleet, "forget", share=0.1)
+    game.findings("SPM")                       U-LiRA in both games, the most exposed samples, those who stayed
+
+It judges a way of unlearning, not one model: every sample is in and unlearned for some models, and was never there for
+others, so each has its own two distributions. This is the strongest test of single samples here, and the dearest: it
+trains a fleet. One fleet serves every method that starts from the same training.
+
+J. Hayes et al., *Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy* (SaTML 2025,
+arXiv 2403.01218); see `attacks/ulira.py` for the attack.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from erasable._plumbing.seeds import generator
+from erasable.attacks._rates import auc, per_sample, rates
+from erasable.attacks.lira import memorisation, strata
+from erasable.attacks.ulira import Null, ulira, ulira_retained
+from erasable.errors import SettingsError
+from erasable.evidence import Evidence, Finding, Scores, binomial_interval
+from erasable.exhibits import roc_of
+from erasable.fleet import Fleet, Log, unlearn_fleet
+from erasable.report import Control, Roc, Stratum
+from erasable.signals import correct_of, log_probabilities
+from erasable.signals.margin import margin_of
+from erasable.unlearner import Progress, Unlearner
+
+NULL_DRAWS = 40  # of the control without a leak
+GAMES: tuple[Null, ...] = ("privacy", "efficacy")
+
+
+@dataclass(frozen=True, eq=False)
+class Game:
+    """What the models of a fleet say of its samples, before and after each unlearned its part.
+
+    before, after  the signal `margin`, (models, samples); `member` says who was in before
+    forgotten      (models, samples) bool: in, and then unlearned
+    correct        the signal `correct` before, from which memorisation is taken
+    """
+
+    before: Evidence
+    after: Evidence
+    forgotten: Tensor
+    correct: Evidence
+    notes: tuple[str, ...] = ()
+
+    def scores(self, null: Null) -> Scores:
+        """U-LiRA's scores in one of its two games."""
+        return ulira(self.after, self.forgotten, null=null, plain=self.before if null == "efficacy" else None)
+
+    def findings(self, subject: str) -> tuple[Finding, ...]:
+        """For both games the rates and the sample that is attacked best; then what happened to those who stayed."""
+        found: list[Finding] = []
+        for null in GAMES:
+            scores = self.scores(null)
+            found += [*rates(scores, subject=subject), _most_exposed(scores, subject)]
+        stayed = auc(ulira_retained(self.after, self.forgotten), subject=subject)
+        untouched = auc(ulira_retained(self.before, self.forgotten), subject=subject)
+        return (*found, stayed.model_copy(update={"note": f"{untouched.value:.1f} % before anybody was unlearned"}))
+
+    def rocs(self) -> tuple[Roc, ...]:
+        return tuple(roc_of(self.scores(null)) for null in GAMES)
+
+    def memorisation(self) -> Tensor:
+        """(samples,) how much more often models that had a sample get it right than models that did not."""
+        return memorisation(self.correct)
+
+    def strata(self, subject: str) -> tuple[Stratum, ...]:
+        """The rates again, for samples that are memorised little, somewhat and most."""
+        parts, scores = strata(self.memorisation()), self.scores("privacy")
+        found = []
+        for name, at in zip(parts._fields, parts, strict=True):
+            own = _only(scores, at)
+            if _both(own):
+                findings = rates(own, subject=subject)[:3]
+                found.append(Stratum(name=f"{name} memorisation", samples=len(at), findings=findings))
+        return tuple(found)
+
+    def controls(self, *, seed: int = 0) -> tuple[Control, ...]:
+        """The alarm: the same attack on the same models before they unlearned. The null: never-seen pairs, called
+        forgotten at random, again and again."""
+        alarm = auc(ulira(self.before, self.forgotten), subject="untouched")
+        rings = alarm.interval is not None and alarm.interval[0] > 50
+        never, rang = ~self.after.member, 0
+        for draw in range(NULL_DRAWS):
+            called = never & (torch.rand(never.shape, generator=generator(seed, "null", draw)) < 0.5)
+            pretended = Evidence(self.after.signal, self.after.ids, self.after.values, self.after.member | called)
+            low, high = auc(ulira(pretended, called), subject="null").interval or (0.0, 100.0)
+            rang += not low <= 50 <= high
+        name = "U-LiRA privacy AUC"
+        return (
+            Control(name="models that unlearned nothing", attack=name, should_ring=True, rang=int(rings), draws=1,
+                    passed=rings, note=f"AUC {alarm.value:.1f} %"),
+            Control(name="never seen, called forgotten by lot", attack=name, should_ring=False, rang=rang,
+                    draws=NULL_DRAWS, passed=binomial_interval(rang, NULL_DRAWS)[0] <= 0.05,
+                    note="95 % intervals should leave out 50 % about once in 20"),
+        )  # fmt: skip
+
+
+def play(
+    fleet: Fleet,
+    unlearner: Unlearner[Any] | Literal["forget"],
+    *,
+    share: float = 0.1,
+    seed: int = 0,
+    among: Sequence[str] | None = None,
+    folder: Path | str | None = None,
+    progress: Progress | None = None,
+    log: Log | None = None,
+) -> Game:
+    """Let every model unlearn `share` of what it was trained on (of `among`, where given), drawn at random.
+
+    Raises SettingsError for a share outside (0, 1), TaskMismatch for tasks without a finite set of answers, and what
+    `unlearn_fleet` raises.
+    """
+    if not 0 < share < 1:
+        raise SettingsError(f"share={share}", expected="between 0 and 1", do="name the part that is unlearned")
+    size = max(1, round(share * fleet.plan.positions.shape[1]))
+    asked = fleet.plan.requests(size, seed=seed, among=among)
+    after = unlearn_fleet(fleet, unlearner, asked, seed=seed, folder=folder, progress=progress, log=log)
+    labels = fleet.task.labels(fleet.task.batch(fleet.data, torch.arange(len(fleet.data))))
+    said = [
+        log_probabilities(each.models, fleet.task, fleet.data, fitted=fleet.plan.members) for each in (fleet, after)
+    ]
+    first, second = (margin_of(each, labels) for each in said)
+    return Game(first, second, asked, correct_of(said[0], labels), (*fleet.notes, *after.notes))
+
+
+def _most_exposed(scores: Scores, subject: str) -> Finding:
+    """The 95th percentile over samples of each one's own AUC: chance alone spreads these widely with few models."""
+    found, _ = per_sample(scores)
+    pairs = float(scores.counted.sum(0).double().mean())
+    return Finding(metric=f"{scores.attack}, AUC that 5 % of samples exceed", subject=subject, unit="%", n=len(found),
+                   value=float(torch.quantile(found, 0.95)), models=len(scores.values), direction="lower",
+                   note=f"about {pairs:.0f} pairs per sample: without any leak it is well above 50")  # fmt: skip
+
+
+def _only(scores: Scores, at: Tensor) -> Scores:
+    ids = tuple(scores.ids[each] for each in at.tolist())
+    return Scores(scores.attack, ids, scores.values[:, at], scores.truth[:, at], scores.counted[:, at])
+
+
+def _both(scores: Scores) -> bool:
+    return bool((scores.counted & scores.truth).any() and (scores.counted & ~scores.truth).any())
