@@ -3,44 +3,12 @@
 import json
 
 import pytest
-import torch
 
 from erasable import catalog
-from erasable.dataset import Dataset
 from erasable.errors import EmptyRequest, InvalidData, SettingsError, TaskMismatch
-from erasable.evidence import Evidence
 from erasable.tasks.language import NextToken
-from tests.toys import blob_task, blobs, sentences
-
-TASK = blob_task()
-
-
-def toy(n=60, *, owners=7, seed=0):
-    """Blobs whose `fine` splits each class in two and whose `bias` follows the class in four of five samples."""
-    plain = blobs(n, owners=owners, seed=seed)
-    label, rows = plain.read("label"), torch.arange(n)
-    bias = torch.where(rows % 5 == 4, (label + 1) % 3, label)
-    columns = {"x": plain.read("x"), "label": label, "fine": 2 * label + (rows // 3) % 2, "bias": bias}
-    data = Dataset.of(columns, plain.ids, owners=plain.owners, name="toy", facts=plain.facts)
-    return data.declare_public(data.ids[:6] if owners is None else data.owned_by("person 0").ids)
-
-
-def renamed(data):
-    columns = {key: data.read(key) for key in data.table.columns}
-    return Dataset.of(columns, [f"test/{i}" for i in range(len(data))], name="toy test", facts=data.facts)
-
-
-TEST = renamed(toy(30, owners=None, seed=1))
-
-
-def outputs(data, seed=0):
-    values = torch.randn(1, len(data), 3, generator=torch.Generator().manual_seed(seed)).double().log_softmax(2)
-    return Evidence("log_probabilities", data.ids, values, torch.ones(1, len(data), dtype=torch.bool))
-
-
-def scores(data):
-    return {each: float(i % 3) for i, each in enumerate(data.ids)}
-
+from tests.scenarios.toy import TASK, TEST, outputs, scores, toy
+from tests.toys import sentences
 
 CASES = {  # settings, and what else the call needs
     "random": ({}, lambda data: {}),
