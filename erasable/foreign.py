@@ -61,10 +61,11 @@ class Foreign(nn.Module):
 
     def __init__(self, network: nn.Module, task: Task, trained_ids: Iterable[str], *, name: str = "network") -> None:
         super().__init__()
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.requires_grad_(False)
         self.task, self.name = task, name
         ids = frozenset([trained_ids] if isinstance(trained_ids, str) else trained_ids)
         self.exposure = Exposure.trained({"network": ids}, ids, task)
+        self.eval()
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.network(*inputs)  # type: ignore[no-any-return]
@@ -270,8 +271,8 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], file: str, architec
     # names that share memory (tied weights) may be stored once
     places = {wanted[name].data_ptr() for name in tensors if name in wanted and wanted[name].numel()}
     missing = [name for name in wanted if name not in tensors and wanted[name].data_ptr() not in places]
-    unexpected = [name for name in tensors if name not in wanted]
-    other = [name for name in tensors if name in wanted and _kind(tensors[name]) != _kind(wanted[name])]
+    unexpected = sorted(name for name in tensors if name not in wanted)
+    other = [name for name in wanted if name in tensors and _kind(tensors[name]) != _kind(wanted[name])]
     if not (missing or unexpected or other):
         network.load_state_dict(tensors, strict=False)
         return
