@@ -1,7 +1,11 @@
 """`erasable audit` for models of other people: end to end, and every line that bad input gets."""
 
 import json
+import re
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,3 +244,21 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     code, _, err = call("audit", "--scores", tmp_path / "s.csv", "--forget-ids", "s0", "--out", tmp_path / "new")
     assert (code, len(err)) == (2, 1)
     assert "pip install 'erasable[data]'" in err[0]
+
+
+# --- docs/foreign.md -------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_page_run(here, tmp_path, monkeypatch):
+    """In a folder with files of the names that the page uses."""
+    folder = shutil.copytree(here, tmp_path / "sent")
+    written(folder, rows_of(samples=120, forget=40), "signals.parquet")
+    monkeypatch.chdir(folder)
+    page = (Path(__file__).parents[1] / "docs" / "foreign.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    commands = [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    assert [each[:3] for each in commands] == [["erasable", "audit", "--model"], ["erasable", "audit", "--scores"]]
+    done(*commands[0][1:])
+    shutil.rmtree("report")
+    Path("ids.txt").write_text("\n".join(f"s{i}" for i in range(40)))
+    done(*commands[1][1:])
