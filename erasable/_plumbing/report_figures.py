@@ -97,7 +97,7 @@ def track(section: Section, metric: str, colours: dict[str, int]) -> Track:
     numbers = [n for f in shown for n in (f.value, *(f.interval or ()), *f.null_values)]
     lows, highs = zip(*(f.null_band or (f.value, f.value) for f in shown), strict=True)
     numbers += highs if metric == "KL" else [*lows, *highs]  # the low end may be 0, which a log axis does not have
-    axis, ticks = _log_axis(numbers) if metric == "KL" else _axis(numbers)
+    axis, ticks = _log_axis(numbers) if metric == "KL" else linear_axis(numbers)
     marks = tuple(_mark(row, finding, before, axis, colours[row.name]) for row, finding, before in found)
     return Track(*TRACKS[metric], ticks, marks)
 
@@ -123,7 +123,7 @@ def _mark(row: Row, finding: Finding | None, before: Finding | None, axis: Axis,
     )
 
 
-def _axis(numbers: list[float]) -> tuple[Axis, tuple[Tick, ...]]:
+def linear_axis(numbers: list[float]) -> tuple[Axis, tuple[Tick, ...]]:
     """Per cent, as much of it as is needed."""
     low, high = min(numbers), max(numbers)
     spare = SPARE * max(high - low, 1.0)

@@ -5,6 +5,8 @@ Nothing is loaded and no script runs.
 
 from dataclasses import dataclass
 
+from erasable._plumbing import report_curves as curves
+from erasable._plumbing import report_words as words
 from erasable._plumbing.numbers import NOTHING, duration, span, told
 from erasable._plumbing.report_figures import TRACKS, odds_ticks, panel, times_track, track
 from erasable.evidence import Finding
@@ -33,7 +35,8 @@ def page(report: Report) -> str:
 
     environment = Environment(loader=PackageLoader("erasable", "_templates"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    environment.filters.update(duration=duration, percent=lambda share: f"{100 * share:.0f} %")
+    environment.filters.update(duration=duration, percent=lambda share: f"{100 * share:.0f} %", cell=_cell)
+    environment.globals.update(words=words)
     names = list(dict.fromkeys(row.name for section in report.sections for row in section.rows))
     colours = {name: i % COLOURS for i, name in enumerate(names)}
     return environment.get_template("report.html.j2").render(
@@ -62,6 +65,37 @@ class _View:
         self.metrics = list(dict.fromkeys(each.metric for row in section.rows for each in (*row.judged, *row.shown)))
         self.cells = {metric: [_cell(row.finding(metric)) for row in section.rows] for metric in self.metrics}
         self.head = {row.name: _head(row) for row in section.rows}
+        reach = curves.bands_reach(section.rows)
+        self.parts = [_Parts(row, reach, colours[row.name]) for row in section.rows]
+        self.open = _first(section)  # the one that is open when the page is
+
+
+class _Parts:
+    """What the template shows of one row by itself. `contents` names it."""
+
+    def __init__(self, row: Row, reach: float, colour: int) -> None:
+        self.row, self.colour = row, colour
+        self.bands = curves.bands(row, reach, colour)
+        self.roc, self.attacks = curves.roc(row), curves.attacks(row)
+        self.leakage = None if row.leakage is None else curves.leakage(row, row.leakage)
+        self.relearning = [curves.relearned(row, each) for each in row.relearning]
+        self.metrics = list(dict.fromkeys(each.metric for part in row.strata for each in part.findings))
+        self.strata = [(part, [_cell(_named(part.findings, metric)) for metric in self.metrics]) for part in row.strata]
+        self.cost = words.cost_in_words(row)
+        given = (("noise bands", self.bands), ("ROC", self.roc), ("leakage per sample", self.leakage),
+                 ("relearning", self.relearning), ("strata", self.strata), ("cost", self.cost))  # fmt: skip
+        self.contents = ", ".join(name for name, part in given if part)
+
+
+def _first(section: Section) -> str:
+    """The first method that left a trace, or else the first method, or else the first row."""
+    methods = [row for row in section.rows if row.role == "method"]
+    leaky = [row for row in methods if row.status in ("remembered", "stands out")]
+    return next(iter([*leaky, *methods, *section.rows])).name
+
+
+def _named(findings: tuple[Finding, ...], metric: str) -> Finding | None:
+    return next((each for each in findings if each.metric == metric), None)
 
 
 def _head(row: Row) -> dict[str, str]:
@@ -90,9 +124,9 @@ def _cell(finding: Finding | None) -> Cell:
     if finding is None:
         return Cell(NOTHING)
     return Cell(
-        value=told(finding.value, finding.unit),
+        value=words.number(finding),
         interval="" if finding.interval is None else span(*finding.interval, finding.unit),
         band="" if finding.null_band is None else span(*finding.null_band, finding.unit),
         outside=finding.inside_noise is False,
-        note=finding.note if finding.metric == "relearning" else "",
+        note=finding.note,
     )
