@@ -441,7 +441,8 @@ def test_ray_is_asked_for_when_it_is_needed(monkeypatch):
 
 
 def test_the_faster_way_is_chosen_and_said(monkeypatch):
-    for stacked, told, kind in ((0.5, "vectorised, 4 together (8.0\u00d7", "vectorised"), (5.0, "one by one", "one_by_one")):
+    together = "vectorised, 4 together (8.0\u00d7 faster)"
+    for stacked, told, kind in ((0.5, together, "vectorised"), (5.0, "one by one", "one_by_one")):
         used = []
         monkeypatch.setattr(executors._Clock, "seconds", clocked(stacked))
         monkeypatch.setattr(executors, kind, spy(used, getattr(executors, kind)))
