@@ -15,8 +15,9 @@ that the other oracles name. It judges a class, not the membership of any sample
 
 A. Ebrahimpour-Boroojeny, Y. Wang, H. Sundaram, *On the Necessity of Output Distribution Reweighting for Effective Class
 Unlearning* (2025, arXiv 2506.20893). Their text leaves open the features, the machine and its settings, and what
-exactly the discriminators per class are asked: here all retained probabilities, not normalised again, a radial kernel
-with scikit-learn's defaults (C = 1, gamma "scale"), and B as above.
+exactly the discriminators per class are asked: here all retained classes, not normalised again, a radial kernel with
+scikit-learn's defaults (C = 1, gamma "scale"), and B as above. `features="log-probabilities"` shows what a model that
+is sure of its answer thinks of the others; which of the two tells more depends on the models.
 """
 
 from typing import Literal
@@ -31,7 +32,9 @@ from erasable.evidence import Evidence, Finding, aligned, binomial_interval
 
 Variant = Literal["A", "B"]
 Kernel = Literal["rbf", "linear"]
+Features = Literal["probabilities", "log-probabilities"]
 
+FEATURES = ("probabilities", "log-probabilities")
 CAP = 1_000  # samples per side: fitting grows with the square
 FOLDS = 5
 LEAST = 2 * FOLDS  # samples per side
@@ -47,23 +50,26 @@ def nearest_neighbour(
     subject: str,
     variant: Variant = "A",
     kernel: Kernel = "rbf",
+    features: Features = "probabilities",
     seed: int = 0,
 ) -> Finding:
     """From `log_probabilities` on test samples of every class; `labels` (samples,) are the right answers.
 
     Raises Misaligned, PopulationTooSmall for fewer than three different oracles, EvidenceError for fewer than ten test
-    samples of a class that is asked for, SettingsError for an unknown variant, kernel or class.
+    samples of a class that is asked for, SettingsError for an unknown choice or class.
     """
     aligned(target, oracles, at_least=ORACLES)
     _check(target, labels, erased)
     _different(oracles)
     neighbour = neighbour_of(oracles, labels, erased=erased)
-    values = recognised(target, labels, erased=erased, neighbour=neighbour, variant=variant, kernel=kernel, seed=seed)
-    null = []
+
+    def of(models: Evidence, nearest: int) -> list[float]:
+        return recognised(models, labels, erased=erased, neighbour=nearest, variant=variant, kernel=kernel,
+                          features=features, seed=seed)  # fmt: skip
+
+    values, null = of(target, neighbour), []
     for at in range(oracles.models):
-        theirs = neighbour_of(_but(oracles, at), labels, erased=erased)
-        null += recognised(oracles.model(at), labels, erased=erased, neighbour=theirs, variant=variant, kernel=kernel,
-                           seed=seed)  # fmt: skip
+        null += of(oracles.model(at), neighbour_of(_but(oracles, at), labels, erased=erased))
     value, n = sum(values) / len(values), 2 * len(_sides(labels, erased, neighbour, variant, seed)[0])
     low, high = binomial_interval(value / 100 * n, n)
     spread = torch.tensor(null, dtype=torch.float64)
@@ -95,18 +101,21 @@ def recognised(
     neighbour: int,
     variant: Variant = "A",
     kernel: Kernel = "rbf",
+    features: Features = "probabilities",
     seed: int = 0,
 ) -> list[float]:
     """How often samples are put on the right side, in %, one value per model: 50 is guessing."""
     from sklearn.svm import SVC
 
     _check(log_p, labels, erased)
-    if variant not in ("A", "B") or kernel not in ("rbf", "linear"):
-        raise SettingsError(f"variant='{variant}', kernel='{kernel}'", expected="A or B; rbf or linear",
-                            do="choose one of these")  # fmt: skip
+    given = (variant, kernel, features)
+    if variant not in ("A", "B") or kernel not in ("rbf", "linear") or features not in FEATURES:
+        raise SettingsError(f"variant, kernel and features {given}", do="choose one of these",
+                            expected=f"A or B; rbf or linear; {' or '.join(FEATURES)}")  # fmt: skip
     inside, outside = _sides(labels, erased, neighbour, variant, seed)
     stay = [each for each in range(log_p.values.shape[-1]) if each != erased]
-    seen = log_p.values[:, torch.cat([inside, outside])][..., stay].double().exp().cpu().numpy()
+    asked = log_p.values[:, torch.cat([inside, outside])][..., stay].double().cpu()
+    seen = (asked.exp() if features == "probabilities" else asked).numpy()
     truth = np.repeat([1, 0], len(inside))
     fold = np.tile(np.arange(len(inside)) % FOLDS, 2)  # rows are shuffled already
     found = []
