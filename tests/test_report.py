@@ -224,7 +224,9 @@ def test_colours_have_enough_contrast_in_light_and_dark():
         for ground in ("page", "paper"):
             assert contrast(theme["ink"], theme[ground]) >= 7
             assert contrast(theme["quiet"], theme[ground]) >= 4.5
-            assert all(contrast(theme[f"c{i}"], theme[ground]) >= 3 for i in range(8))  # marks of figures
+            assert contrast(theme["bad"], theme[ground]) >= 4.5
+            assert contrast(theme["link"], theme[ground]) >= 4.5  # and the ring of the focus
+            assert all(contrast(theme[f"c{i}"], theme[ground]) >= 3 for i in range(9))  # marks of figures
         for chip in ("good", "bad", "odd", "open"):
             assert contrast(theme[chip], theme[f"{chip}-bg"]) >= 4.5
 

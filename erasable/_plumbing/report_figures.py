@@ -19,6 +19,10 @@ TRACKS = {
     ),
     "KL": ("KL divergence from oracles", "How far all probabilities are from theirs, in nats per sample; logarithmic."),
     "confidence attack": ("Confidence attack", "Share of erased samples that the attack takes for never seen."),
+    "per-sample attack AUC": (
+        "Per-sample attack",
+        "How well erased samples, each by itself, are told from never seen ones; 50 % is guessing.",
+    ),
 }
 SPARE = 0.04  # room on both sides of a linear axis, as a share of its length
 

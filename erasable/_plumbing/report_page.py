@@ -17,6 +17,8 @@ EXPLAINED = {
     "forget accuracy": "answers right on erased samples",
     "confidence attack": "erased samples taken for never seen",
     "membership AUROC": "erased against fresh samples, 50 = alike",
+    "per-sample attack AUC": "each sample by itself, 50 = guessing",
+    "most exposed 5 %": "score that one sample in twenty exceeds, in standard deviations",
     "disagreement": "answers unlike the oracles'",
     "KL": "divergence of probabilities, nats",
     "relearning": "steps until known again",
@@ -25,6 +27,9 @@ EXPLAINED = {
     "average gap": "papers rank by it; see the limits",
     "time": "the erasure itself",
     "preparation": "before the request came",
+    "tuning": "choosing the settings",
+    "storage": "kept for later erasures, beside the weights",
+    "access": "samples that the erasure read",
 }
 COLOURS = 9
 
