@@ -150,11 +150,13 @@ def band(values: Sequence[float] | Tensor) -> tuple[float, float]:
 def joint(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The same findings with noise bands that hold together, so that looking at many numbers raises no more alarms.
 
-    For quantity m, oracle i has the value v[m, i] and the scale s[m] is their standard deviation, at least one step of
-    `resolution`. Each oracle is held out in turn and its deviation from the mean of the others is divided by s[m]; with
-    c = the largest of all these over oracles *and* quantities, the bands are mean[m] +- c * s[m]. So every oracle is
-    inside in every quantity, and a further oracle, being exchangeable with them, leaves any of the bands about once in
-    (oracles + 1) times, whatever the distributions and however the quantities depend on each other.
+    For quantity m, oracle i has the value v[m, i], and s[m] is their standard deviation, at least one step of
+    `resolution`. Each oracle is held out in turn, as a further one would be: its deviation from the mean of the others
+    is divided by the standard deviation of the others. With c = the largest of all these over oracles *and* quantities,
+    corrected for the one oracle less, the bands are mean[m] +- c * s[m]. A further oracle, which the bands meet in the
+    same way, leaves any of them at most about once in (oracles + 1) times, however the quantities depend on each other.
+    Dividing by s[m] itself would not do: it contains the oracle that is held out, and with ten quantities the alarms
+    are then three times as many.
 
     For the direction "lower" only the upper side counts, for "higher" the lower one. Findings with fewer than two
     null_values come back as they are. The idea is the maximum statistic of P. H. Westfall and S. S. Young,
@@ -167,18 +169,32 @@ def joint(findings: Sequence[Finding]) -> tuple[Finding, ...]:
         if k < 2:
             continue
         values = torch.tensor(finding.null_values, dtype=torch.float64)
-        scale = max(float(values.std()), finding.resolution)
-        scales[at] = float(values.mean()), scale
-        if scale:
-            apart = (values - values.mean()) * k / (k - 1) / scale  # from the mean of the others
-            side = {"lower": apart, "higher": -apart}.get(finding.direction, apart.abs())
-            widest = max(widest, float(side.max()))
+        scales[at] = float(values.mean()), max(float(values.std()), finding.resolution)
+        apart = (values - values.mean()) * k / (k - 1)  # from the mean of the others
+        others = ((values.var() * (k - 1) - apart.square() * (k - 1) / k) / max(1, k - 2)).clamp_min(0).sqrt()
+        spread = others.clamp_min(finding.resolution) if k > 2 else torch.full_like(values, scales[at][1])
+        side = {"lower": apart, "higher": -apart}.get(finding.direction, apart.abs())
+        beyond = torch.where(side > 0, side / spread, 0.0).nan_to_num(posinf=0.0)
+        widest = max(widest, _as_with_one_more(float(beyond.max()), k))
     return tuple(
         finding.model_copy(update={"null_band": _around(*scales[at], widest, finding.unit)})
         if at in scales
         else finding
         for at, finding in enumerate(findings)
     )
+
+
+def _as_with_one_more(apart: float, k: int) -> float:
+    """What is as rare, measured from the mean of k values in their standard deviations, as `apart` from that of k - 1.
+
+    With few oracles those without one are a worse yardstick than all of them; the difference is Student's t.
+    """
+    from scipy.stats import t
+
+    if k < 4 or not apart:
+        return apart
+    rare = t.sf(apart / math.sqrt(1 + 1 / (k - 1)), k - 2)
+    return float(t.isf(rare, k - 1) * math.sqrt(1 + 1 / k))
 
 
 def _around(mean: float, scale: float, widest: float, unit: str) -> tuple[float, float]:

@@ -72,7 +72,7 @@ def test_the_untouched_model_is_caught_and_the_retrained_one_is_not(section):
     status = {row.name: row.status for row in section.rows}
     assert status == {"do nothing": "remembered", "retrain": "no trace", "hidden": "remembered", "again": "no trace"}
     assert section.rows[0].finding("forget accuracy").value == 100
-    assert section.rows[0].finding("disagreement").inside_noise is False
+    assert section.rows[0].finding("membership AUROC").inside_noise is False
 
 
 def test_every_distance_has_the_oracles_beside_it(section):
