@@ -123,6 +123,7 @@ def judge(
         panel = panels.get(id(subject.oracles))
         if panel is None:
             seen = probe.look(subject.oracles.models)
+            _refuse_no_oracles(subject.name, seen)
             panel = panels[id(subject.oracles)] = _Panel(subject.oracles, seen, seed, relearn or Relearn(), suite)
         now = probe.look([subject.model])
         rows.append(_row(subject, now, panel))
@@ -144,6 +145,21 @@ def judge(
         seed=seed,
         seconds=time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _refuse_no_oracles(subject: str, seen: Observation) -> None:
+    """Raise for oracles that saw the erased samples, or are copies of one another: their noise floor would be none."""
+    forget = seen.log_p["forget"]
+    if bool(forget.member.any()):
+        model, at = torch.nonzero(forget.member)[0].tolist()
+        raise EvidenceError(f"oracle {model} of '{subject}' was fitted on the erased sample '{forget.ids[at]}'",
+                            expected="models that never saw the erased samples",
+                            do="train them on what remains")  # fmt: skip
+    answers = torch.cat([each.values.flatten(1) for each in (forget, seen.log_p["retain"])], dim=1)
+    different = len(torch.unique(answers, dim=0))
+    if different < len(answers):
+        raise PopulationTooSmall(f"{len(answers)} oracles of '{subject}', of which {different} differ",
+                                 expected="each trained by itself", do="give every oracle its own seed")  # fmt: skip
 
 
 def compile_report(
@@ -203,7 +219,7 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
     if subject.preparation_seconds is not None:
         shown.append(cost(subject.preparation_seconds, subject=subject.name, preparation=True))
     level = subject.receipt.level if subject.receipt is not None else subject.level
-    status = status_of(judged, before)
+    status = status_of(judged, before, kept)
     return Row(
         name=subject.name,
         role=subject.role,

@@ -1,7 +1,6 @@
 """The unlearning game: models on random halves, each of which unlearns a part; can anybody tell who was unlearned?
 
-    plan  = Plan.halves(data.ids, models=64, seed=0)
-    fleet = train_fleet(method, data, task, plan, folder=...)
+    fleet = train_fleet(method, data, task, halves(data, models=64, seed=0), folder=...)
     game  = play(fleet, "forget", share=0.1)
     game.findings("SPM")                       U-LiRA in both games, the most exposed samples, those who stayed
 
@@ -13,7 +12,6 @@ J. Hayes et al., *Inexact Unlearning Needs More Careful Evaluations to Avoid a F
 arXiv 2403.01218); see `attacks/ulira.py` for the attack.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,11 +23,12 @@ from erasable._plumbing.seeds import generator
 from erasable.attacks._rates import auc, per_sample, rates
 from erasable.attacks.lira import memorisation, strata
 from erasable.attacks.ulira import Null, ulira, ulira_retained
+from erasable.dataset import Dataset
 from erasable.errors import SettingsError
 from erasable.evidence import Evidence, Finding, Scores, binomial_interval
 from erasable.exhibits import roc_of
-from erasable.fleet import Fleet, Log, unlearn_fleet
-from erasable.report import Control, Roc, Stratum
+from erasable.fleet import Fleet, Log, Plan, unlearn_fleet
+from erasable.report import Control, Roc, Row, Stratum
 from erasable.signals import correct_of, log_probabilities
 from erasable.signals.margin import margin_of
 from erasable.unlearner import Progress, Unlearner
@@ -112,27 +111,56 @@ def play(
     *,
     share: float = 0.1,
     seed: int = 0,
-    among: Sequence[str] | None = None,
     folder: Path | str | None = None,
     progress: Progress | None = None,
     log: Log | None = None,
 ) -> Game:
-    """Let every model unlearn `share` of what it was trained on (of `among`, where given), drawn at random.
+    """Let every model unlearn `share` of the plan's targets that it was trained on, drawn at random.
 
     Raises SettingsError for a share outside (0, 1), TaskMismatch for tasks without a finite set of answers, and what
     `unlearn_fleet` raises.
     """
     if not 0 < share < 1:
         raise SettingsError(f"share={share}", expected="between 0 and 1", do="name the part that is unlearned")
-    size = max(1, round(share * fleet.plan.positions.shape[1]))
-    asked = fleet.plan.requests(size, seed=seed, among=among)
+    at = torch.nonzero(fleet.plan.targets).flatten()
+    looked, members = fleet.data.take(at), fleet.plan.members[:, at]
+    size = max(1, round(share * int(members[0].sum())))
+    asked = fleet.plan.requests(size, seed=seed, among=looked.ids)
     after = unlearn_fleet(fleet, unlearner, asked, seed=seed, folder=folder, progress=progress, log=log)
-    labels = fleet.task.labels(fleet.task.batch(fleet.data, torch.arange(len(fleet.data))))
-    said = [
-        log_probabilities(each.models, fleet.task, fleet.data, fitted=fleet.plan.members) for each in (fleet, after)
-    ]
+    labels = fleet.task.labels(fleet.task.batch(looked, torch.arange(len(looked))))
+    said = [log_probabilities(each.models, fleet.task, looked, fitted=members) for each in (fleet, after)]
     first, second = (margin_of(each, labels) for each in said)
-    return Game(first, second, asked, correct_of(said[0], labels), (*fleet.notes, *after.notes))
+    return Game(first, second, asked[:, at], correct_of(said[0], labels), (*fleet.notes, *after.notes))
+
+
+def halves(data: Dataset, *, models: int, seed: int) -> Plan:
+    """Random halves of what somebody may ask to erase; what was declared public is in every model."""
+    if not len(data.public):
+        return Plan.halves(data.ids, models=models, seed=seed)
+    own = Plan.halves(data.private.ids, models=models, seed=seed)
+    everywhere = torch.ones(models, len(data.public), dtype=torch.bool)
+    return Plan((*own.ids, *data.public.ids), torch.cat([own.members, everywhere], dim=1), own.seeds,
+                torch.cat([own.targets, torch.zeros(len(data.public), dtype=torch.bool)]))  # fmt: skip
+
+
+def with_game(row: Row, game: Game) -> Row:
+    """The row with what the game found. A U-LiRA whose 95 % interval lies above guessing makes it "remembered"."""
+    found = game.findings(row.name)
+    told = [each for each in found if each.metric in ("U-LiRA privacy AUC", "U-LiRA efficacy AUC")]
+    leaks = [each for each in told if each.interval is not None and each.interval[0] > 50]
+    numbers = ", ".join(f"{each.metric} {each.value:.1f} % (95 % interval {each.interval[0]:.1f} to "
+                        f"{each.interval[1]:.1f})" for each in (leaks or told) if each.interval)  # fmt: skip
+    models = f"{game.after.models} models that were erased from alike"
+    words = (f"Leaks in the unlearning game: single samples that were unlearned can be told from never seen ones by "
+             f"{models}: {numbers}." if leaks else
+             f"In the unlearning game {models} do not tell unlearned from never seen samples: {numbers}.")  # fmt: skip
+    return row.model_copy(update={
+        "status": "remembered" if leaks else row.status,
+        "verdict": f"{row.verdict} {words}",
+        "shown": (*row.shown, *found),
+        "roc": (*row.roc, *game.rocs()),
+        "strata": game.strata(row.name),
+    })  # fmt: skip
 
 
 def _most_exposed(scores: Scores, subject: str) -> Finding:

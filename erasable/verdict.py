@@ -47,15 +47,20 @@ def limits_of(suite: Suite) -> tuple[str, ...]:
     return (LIMITS[0], *own[suite], *LIMITS[1:])
 
 
-def status_of(judged: Sequence[Finding], before: Sequence[Finding]) -> Status:
-    """The rules, in this order.
+def status_of(judged: Sequence[Finding], before: Sequence[Finding], kept: Sequence[Finding] = ()) -> Status:
+    """The rules, in this order. `kept` are the accuracies on test and retained samples.
 
+    stands out   worse than its oracles on test and on retained samples, and knows no more of the erased
+                 ones: a broken or unrelated model is unsure of everything, so no other number has a side
     remembered   a number with a side (REMEMBERS) is outside the joint noise band, on the side of knowing the samples
     stands out   any other number is outside: too little known, or different in a way that has no side
     cannot tell  all are inside, and all were inside before the erasure too: these numbers do not see the samples
     no trace     all are inside
     """
     outside = [each for each in judged if not each.inside_noise]
+    broken = bool(kept) and all(each.inside_noise is False for each in kept)
+    if broken and not any(each.metric == "forget accuracy" and _remembers(each) for each in outside):
+        return "stands out"
     if any(_remembers(each) for each in outside):
         return "remembered"
     if outside:

@@ -190,7 +190,7 @@ def test_a_probe_is_capped_seeded_and_balanced():
 
 
 def test_without_test_samples_of_the_class_membership_is_left_out_and_told(models):
-    request = Request("class b", DATA.where("label", 1).ids)
+    request = Request("some", DATA.only(REQUEST.ids).where("label", 1).ids)
     others = FRESH.without(FRESH.where("label", 1).ids)
     probe = Probe.of(request, DATA, others, TASK)
     references, fresh, _ = models
@@ -219,3 +219,44 @@ def test_evidence_knows_who_was_fitted_on_what(models, probe):
     seen: Evidence = probe.look([original]).log_p["forget"]
     assert bool(seen.member.all())
     assert not bool(probe.look(references.models).log_p["forget"].member.any())
+
+
+def test_oracles_that_are_none_are_refused(models, probe):
+    references, fresh, original = models
+    copies = Population((fresh, fresh, references.models[0]), (0, 1, 2), "oracle")
+    with pytest.raises(PopulationTooSmall, match="3 oracles of 'a', of which 2 differ"):
+        judge([Subject(name="a", model=original, oracles=copies)], probe, title="t")
+    saw = Population((original, *references.models[:2]), (0, 1, 2), "oracle")
+    with pytest.raises(EvidenceError, match="oracle 0 of 'a' was fitted on the erased sample 'train0'"):
+        judge([Subject(name="a", model=fresh, oracles=saw)], probe, title="t")
+
+
+def test_an_untrained_network_stands_out_and_is_not_said_to_remember(models, probe):
+    references, fresh, _ = models
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        empty = METHOD.restore(TASK, {k: torch.randn_like(v) * 0.1 for k, v in fresh.state_dict().items()}, None,
+                               Exposure({}))  # fmt: skip
+    row = judge([Subject(name="a", model=empty, oracles=references)], probe, title="t", suite="standard").rows[0]
+    assert row.status == "stands out"
+
+
+def test_the_standard_suite_attacks_each_sample_by_itself(models, probe):
+    references, fresh, original = models
+    before = probe.look([original])
+    found = judge([Subject(name="do nothing", model=original, oracles=references, before=before, role="untouched"),
+                   Subject(name="retrain", model=fresh, oracles=references, before=before, role="retrain")],
+                  probe, title="t", suite="standard", relearn=Relearn(cap=20))  # fmt: skip
+    untouched, retrained = found.rows
+    assert untouched.finding("per-sample attack AUC").inside_noise is False
+    assert retrained.finding("per-sample attack AUC").inside_noise
+    assert retrained.status == "no trace"
+    assert [each.attack for each in untouched.roc] == ["per-sample attack"]
+    assert sum(untouched.leakage.after) == pytest.approx(1)
+    assert [each.score for each in untouched.leakage.worst] == sorted(
+        (each.score for each in untouched.leakage.worst), reverse=True
+    )
+    assert "would have been noticed: forget accuracy" in retrained.power
+    hidden = compile_report([found], title="r", suite="standard")
+    assert hidden.sections[0].rows[0].leakage.worst == ()
+    assert compile_report([found], title="r", show_samples=True).sections[0].rows[0].leakage.worst

@@ -30,6 +30,16 @@ def test_status_follows_the_rules_in_their_order():
     assert status_of([FINE, NEAR], []) == "no trace"
 
 
+def test_a_broken_model_is_not_said_to_remember():
+    """It is unsure of members and strangers alike, which looks like the confidence attack's side of knowing."""
+    unsure = finding("confidence attack", 0, (10, 20))
+    kept = [finding(f"{part} accuracy", 33, (90, 95), direction="higher") for part in ("test", "retain")]
+    assert status_of([unsure], [], kept) == "stands out"
+    assert status_of([unsure], []) == "remembered"
+    assert status_of([unsure], [], [kept[0], FINE]) == "remembered"
+    assert status_of([KNOWS, unsure], [], kept) == "remembered"
+
+
 def test_a_closer_distance_than_between_oracles_is_no_alarm():
     assert status_of([finding("KL", 0.0, (0.05, 0.1), direction="lower")], []) == "no trace"
 

@@ -9,10 +9,11 @@ from erasable import cli, population
 from erasable._plumbing.id_file import read_ids
 from erasable._plumbing.progress import Steps, duration
 from erasable.audit import Subject, compile_report, judge
+from erasable.cli._audit_run import ORACLES
 from erasable.cli._modes import command, flag, ids_of, refuse_used
 from erasable.cli._options import result
 from erasable.cli._source import source_of
-from erasable.cli.audit import ORACLES, refuse_untrainable, write_report
+from erasable.cli.audit import refuse_untrainable, write_report
 from erasable.dataset import Dataset
 from erasable.errors import PopulationTooSmall, SettingsError, UnknownSample
 from erasable.foreign import Architecture, Foreign, oracles_in, refuse_untrained
@@ -95,7 +96,7 @@ def _oracles(options: Mapping[str, Any]) -> tuple[int, Path | None]:
     """How many to train, or the folder that they lie in."""
     text = options["oracles"]
     if text is None or text == "train" or text.isdecimal():
-        count = int(text) if text is not None and text.isdecimal() else ORACLES
+        count = int(text) if text is not None and text.isdecimal() else ORACLES["quick"]
         if count < 2:
             raise PopulationTooSmall(f"{count} oracles", expected="at least 2", do="train more: one model hides seed "
                                      "noise")  # fmt: skip

@@ -10,7 +10,7 @@ from erasable.errors import EmptyRequest, SettingsError, StorageError
 DATA = ("data_dir", "column", "test_column", "sample_id", "owner", "label_column", "low", "high", "size", "owner_from")
 ANY = ("seed", "as_json")
 MODES: Mapping[str, tuple[str, ...]] = {
-    "RUN": ("run", "oracles", "relearn", "data_at", "show_samples", *ANY),
+    "RUN": ("run", "oracles", "suite", "models", "relearn", "data_at", "show_samples", *ANY),
     "--model": ("model", "architecture", "data", "forget_ids", "oracles", "manifest", "before", "out", "relearn",
                 "show_samples", "epochs", "batch", "lr", *DATA, *ANY),
     "--scores": ("scores", "forget_ids", "manifest", "signal", "out", *ANY),
@@ -41,7 +41,8 @@ def _given(options: Mapping[str, Any]) -> list[str]:
 
 
 def _differs(name: str, value: Any) -> bool:
-    return not value if name == "relearn" else value is not None and value is not False
+    usual = {"relearn": True, "suite": "standard"}
+    return value != usual[name] if name in usual else value is not None and value is not False
 
 
 def flag(name: str) -> str:

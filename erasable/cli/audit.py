@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,16 +25,8 @@ from erasable.cli._options import (
     SampleId,
     Size,
     TestColumns,
-    result,
 )
-from erasable.errors import EmptyRequest, PopulationTooSmall, SettingsError, TaskMismatch, WrongDigest
-
-ORACLES = 8
-WEAKEST_FIRST = ("empirical", "revoked", "certified", "exact")
-STAND_IN = (
-    "What it knew before its erasures is gone; in its place stands the control, another model of the same method that "
-    "was trained on everything."
-)
+from erasable.errors import SettingsError, TaskMismatch
 
 
 def audit(
@@ -47,6 +38,12 @@ def audit(
             help="How many models to train without the erased samples, 2 or more; 8 without it, or with 'train'. With "
             "--model also a folder with the weights of such models.",
         ),
+    ] = None,
+    suite: Annotated[
+        str, typer.Option(metavar="quick|standard|full", help="RUN: how much is tried; see docs/verdicts.md.")
+    ] = "standard",
+    models: Annotated[
+        int | None, typer.Option(metavar="N", help="--suite full: shadow models of the unlearning game; 32 without it.")
     ] = None,
     relearn: Annotated[
         bool, typer.Option(help="Measure how soon the erased samples are learned again. Needs trainable outputs.")
@@ -136,73 +133,10 @@ def audit(
     assert run is not None
     if oracles is not None and not (oracles == "train" or oracles.isdecimal()):
         raise SettingsError(f"--oracles {oracles} for a run", expected="how many are trained", do="give a number")
-    _audit_run(run, int(oracles) if oracles is not None and oracles.isdecimal() else ORACLES, relearn, seed, data_at,
-               show_samples, as_json)  # fmt: skip
+    from erasable.cli._audit_run import audit_run
 
-
-def _audit_run(
-    run: Path, oracles: int, relearn: bool, seed: int, data_at: str | None, show_samples: bool, as_json: bool
-) -> None:
-    from erasable import population
-    from erasable._plumbing.progress import Steps, duration
-    from erasable.audit import Subject, compile_report, judge
-    from erasable.cli._source import data_of
-    from erasable.probe import Probe
-    from erasable.request import Request
-    from erasable.run import Run
-
-    if oracles < 2:
-        raise PopulationTooSmall(f"{oracles} oracles", expected="at least 2",
-                                 do="train more: one model hides seed noise")  # fmt: skip
-    opened = Run.open(run)
-    source = data_of(opened, data_at)
-    gone = [each for each, number in opened.erased.items() if number]
-    if not gone:
-        raise EmptyRequest(f"nothing was erased from '{run}'", expected="a run with at least one erasure",
-                           do=f"erase first: erasable forget {run} ...")  # fmt: skip
-    samples, fresh = source.train(), source.test()
-    trained_on = opened.manifest["data"]["digest"]
-    if samples.digest() != trained_on:
-        raise WrongDigest(f"the data of '{run}' have the digest {samples.digest()[:12]}...",
-                          expected=f"{trained_on[:12]}..., all that was trained on, erased samples included",
-                          do="audit with the data as they were")  # fmt: skip
-    model: Any = opened.model
-    task, method = model.task, model.method
-    request = Request(f"{len(opened.receipts)} erasures", gone)
-    probe = Probe.of(request, samples, fresh, task, seed=seed)
-    if relearn:
-        refuse_untrainable(model, task, probe)
-    once = float((opened.manifest["data"]["spec"].get("training") or {}).get("seconds") or 1.0)
-    judging = 2.0 + 0.2 * oracles
-    steps = Steps((oracles + 1) * once + judging)
-    steps.say(f"Audit of {len(gone)} erased samples with {oracles} oracles: at most about {duration(steps.expected)}")
-    begin = time.perf_counter()
-    first = 1000 * (seed + 1)
-    with steps.step(f"training {oracles} models without the erased samples", about=oracles * once) as told:
-        reference = population.oracles(method, samples.without(gone), task, progress=told,
-                                       seeds=range(first + 1, first + 1 + oracles))  # fmt: skip
-    with steps.step("training a control on everything", about=once) as told:
-        control = method.train(samples, task, seeds=[first], progress=told)[0]
-    with steps.step("judging", about=judging):
-        before = probe.look([control]) if relearn else None
-        receipts = opened.receipts
-        subjects = [
-            Subject(name="this run", model=model, oracles=reference, before=before, note=STAND_IN if relearn else "",
-                    receipt=receipts[0] if len(receipts) == 1 else None, seconds=sum(each.seconds for each in receipts),
-                    level=min((each.level for each in receipts), key=WEAKEST_FIRST.index)),
-            Subject(name="do nothing", model=control, oracles=reference, before=before, level="empirical",
-                    role="untouched", note="A model of the same method, trained on everything: the alarm must ring."),
-        ]  # fmt: skip
-        section = judge(subjects, probe, title=f"All {len(gone)} samples erased from {run.name}", seed=seed)
-        made = compile_report([section], title=f"Audit of {run.name}", show_samples=show_samples,
-                              command=f"erasable audit {run.name} --oracles {oracles} --seed {seed}")  # fmt: skip
-        folder = _write(run / "reports", made)
-    row = section.rows[0]
-    words = [section.verdict, f"this run: {row.verdict}", *section.cautions, str(folder / "report.html")]
-    facts = {"report": str(folder / "report.html"), "json": str(folder / "report.json"), "verdict": section.verdict,
-             "status": row.status, "level": row.level, "control": section.rows[1].status,
-             "cautions": list(section.cautions), "seconds": round(time.perf_counter() - begin, 2)}  # fmt: skip
-    result("\n".join(words), facts, as_json)
+    count = int(oracles) if oracles is not None and oracles.isdecimal() else None
+    return audit_run(run, suite, count, models, relearn, seed, data_at, show_samples, as_json)
 
 
 def refuse_untrainable(model: Any, task: Any, probe: Any) -> None:
@@ -215,7 +149,7 @@ def refuse_untrainable(model: Any, task: Any, probe: Any) -> None:
         raise TaskMismatch(wrong.came, expected=wrong.expected, do="add --no-relearn") from wrong
 
 
-def _write(reports: Path, made: Any) -> Path:
+def write_numbered(reports: Path, made: Any) -> Path:
     """A new numbered folder with all three forms: there as a whole, or not at all."""
     from erasable._plumbing.storage import translated
 
