@@ -241,7 +241,7 @@ class _Demo:
         sections.append(self._section(f"Every picture of the digit {DIGIT}", "digit", without_digit, test, task,
                                       sources[1], ways, label=DIGIT))  # fmt: skip
         report = compile_report(sections, title="Erasable: what is left after forgetting", show_samples=True,
-                                command=f"erasable demo --seed {self.seed}")  # fmt: skip
+                                suite="standard", command=f"erasable demo --seed {self.seed}")  # fmt: skip
         for ending, text in (("json", report.to_json()), ("md", report.to_markdown()), ("html", report.to_html())):
             storage.atomic_write(self.folder / f"report.{ending}", text.encode())
         storage.write_json(self.folder / MARK, {"made_by": "erasable demo", "erasable_version": __version__, "seed":
@@ -281,7 +281,8 @@ class _Demo:
                 told(done, len(ways))
                 subjects.append(self._subject(way, stored, request, data, populations[way.kind], before[way.kind]))
         with self.steps.step("Judging what is left", about=self._judging()):
-            return judge(subjects, probe, title=f"{title}: {len(request.ids)} samples", seed=self.seed)
+            return judge(subjects, probe, title=f"{title}: {len(request.ids)} samples", seed=self.seed,
+                         suite="standard")  # fmt: skip
 
     def _subject(
         self, way: Way, stored: Run, request: Request, data: Dataset, reference: Population, before: Any

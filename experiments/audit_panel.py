@@ -1,0 +1,179 @@
+"""The full panel: nine ways of forgetting, three requests each, and the unlearning game. Digits and Fashion-MNIST.
+
+    python experiments/audit_panel.py [--only digits fashion-mnist] [--data-dir DATA] [--threads 1]
+
+Every row is judged by the suite "standard" against 16 oracles of its own method; a second, independent ensemble of
+oracles stands in for a perfect way of forgetting. The game (U-LiRA) trains 64 models per method on random halves and
+lets each unlearn a tenth. Asked for: the retrained rows pass, doing nothing fails, SPM with a public encoder cannot be
+told from its oracles; what plain SPM and MUNKEY leak is printed, whatever it is. One seed; each stands out by chance
+about once in 17.
+"""
+
+import argparse
+import copy
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from store import Store
+
+from erasable import demo
+from erasable.audit import Subject, judge
+from erasable.dataset import Dataset
+from erasable.datasets import digits, fashion_mnist
+from erasable.evidence import Finding
+from erasable.fleet import train_fleet
+from erasable.forgettable.munkey import MUNKEY
+from erasable.forgettable.sisa import SISA
+from erasable.forgettable.spm import SPM
+from erasable.game import halves, play
+from erasable.network import Network
+from erasable.population import oracles
+from erasable.probe import Probe
+from erasable.request import Request
+from erasable.tasks import Classification
+from erasable.train import Recipe
+from erasable.unlearner import forget
+
+ORACLES, SHADOWS = 16, 64
+CLASS = 6  # the shirts, easiest to mistake; among the digits the six
+PUBLIC = 1 / 3
+WAYS = demo.WAYS
+
+
+def digit_kinds() -> dict[str, Any]:
+    return {name: each.method for name, each in demo.kinds(demo.FULL).items()}
+
+
+def fashion_kinds() -> dict[str, Any]:
+    network, recipe = "convnet widths=8,16,32 groups=4", Recipe(epochs=6, batch=64)
+    munkey = MUNKEY(network="vit patch=7 width=32 depth=2 heads=4 stem=16", value_width=32, keys="pixels",
+                    recipe=replace(recipe, lr=3e-3))  # fmt: skip
+    return {
+        "network": Network(network=network, recipe=recipe),
+        "SPM": SPM(network=network, recipe=recipe),
+        "SPM with public encoder": SPM(network=network, encoder="public", similarity="covariance", recipe=recipe),
+        "MUNKEY": munkey,
+        "MUNKEY in two phases": replace(munkey, phases=2, value_steps=12),
+        "SISA": SISA(network=network, shards=3, recipe=recipe),
+    }
+
+
+def parts(name: str, data_dir: str | None) -> tuple[Dataset, Dataset]:
+    if name == "digits":
+        return digits("train"), digits("test")
+    train, test = (fashion_mnist(part, data_dir=data_dir) for part in ("train", "test"))
+    pick = np.random.default_rng(0)
+    return train.take(pick.permutation(len(train))[:4_500]), test.take(pick.permutation(len(test))[:1_500])
+
+
+def with_public(data: Dataset, *, without_class: bool) -> Dataset:
+    """A third is public; for the class request nothing of that class."""
+    order = np.random.default_rng(1).permutation(len(data))[: round(PUBLIC * len(data))]
+    labels = np.asarray(data.read("label"))
+    chosen = [each for each in order.tolist() if not without_class or labels[each] != CLASS]
+    return data.declare_public([data.ids[each] for each in chosen])
+
+
+def requests(data: Dataset, of_class: Dataset) -> dict[str, tuple[Dataset, Request]]:
+    private = data.private
+    some = np.random.default_rng(2).permutation(len(private))[: len(private) // 10]
+    sizes: dict[str, int] = {}
+    for owner in private.owners or ():
+        sizes[owner] = sizes.get(owner, 0) + 1
+    largest = max(sizes, key=lambda each: (sizes[each], each))
+    return {
+        "random 10 %": (data, Request("random", private.take(some).ids)),
+        "one owner": (data, Request("owner", private.owned_by(largest).ids)),
+        "one class": (of_class, Request("class", of_class.private.where("label", CLASS).ids)),
+    }
+
+
+def section(data: Dataset, test: Dataset, task: Any, methods: dict[str, Any], request: Request, kind: str) -> Any:
+    """All ways of carrying out one request."""
+    start = time.perf_counter()
+    probe, kept = Probe.of(request, data, test, task), data.without(request.ids)
+    subjects = []
+    for name, method in methods.items():
+        ways = [each for each in WAYS if each.kind == name]
+        if name == "MUNKEY in two phases" and kind == "one class":
+            continue  # its network would not know the class at all
+        reference = oracles(method, kept, task, seeds=range(1000, 1000 + ORACLES))
+        before = method.train(data, task, seeds=[0])[0]
+        seen = probe.look([before])
+        for way in ways:
+            begin = before if way.unlearner is not None else copy.deepcopy(before)
+            model, receipt = forget(begin, request, data=data, unlearner=way.unlearner, seed=1)
+            subjects.append(Subject(name=way.name, model=model, oracles=reference, before=seen, receipt=receipt,
+                                    role=way.role))  # fmt: skip
+        again = method.train(kept, task, seeds=[2000])[0]
+        subjects.append(Subject(name=f"second oracle ({name})", model=again, oracles=reference, before=seen,
+                                role="retrain"))  # fmt: skip
+    judged = judge(subjects, probe, title=kind, suite="standard", samples=0)
+    return {"rows": [row_of(each) for each in judged.rows], "erased": len(request.ids), "samples": len(data),
+            "verdict": judged.verdict, "cautions": judged.cautions, "seconds": time.perf_counter() - start}  # fmt: skip
+
+
+def row_of(row: Any) -> dict[str, Any]:
+    return {"name": row.name, "level": row.level, "status": row.status, "verdict": row.verdict, "power": row.power,
+            "findings": {each.metric: told(each) for each in (*row.judged, *row.shown)},
+            "before": {each.metric: round(each.value, 4) for each in row.before}}  # fmt: skip
+
+
+def told(finding: Finding) -> dict[str, Any]:
+    numbers = {"value": finding.value, "oracles": finding.null_mean, "low": finding.null_band and finding.null_band[0],
+               "high": finding.null_band and finding.null_band[1], "interval": finding.interval}  # fmt: skip
+    return {
+        key: (round(each, 4) if isinstance(each, float) else [round(e, 2) for e in each])
+        for key, each in numbers.items()
+        if each is not None
+    } | ({"note": finding.note} if finding.note else {})
+
+
+def game(data: Dataset, task: Any, methods: dict[str, Any], kind: str, folder: str) -> dict[str, Any]:
+    """U-LiRA for all ways that start from models of one kind."""
+    start = time.perf_counter()
+    fleet = train_fleet(methods[kind], data, task, halves(data, models=SHADOWS, seed=0), folder=folder)
+    trained, found = time.perf_counter() - start, {}
+    for way in WAYS:
+        if way.kind != kind:
+            continue
+        start = time.perf_counter()
+        played = play(fleet, "forget" if way.unlearner is None else way.unlearner, share=0.1)
+        found[way.name] = {
+            "findings": {each.metric: told(each) for each in played.findings(way.name)},
+            "strata": {each.name: {"samples": each.samples, "AUC": told(each.findings[0])}
+                       for each in played.strata(way.name)},
+            "controls": [each.model_dump() for each in played.controls()],
+            "seconds": time.perf_counter() - start,
+        }  # fmt: skip
+    return {"ways": found, "models": SHADOWS, "training_seconds": trained, "notes": fleet.notes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", default=["digits", "fashion-mnist"])
+    parser.add_argument("--data-dir")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--shadows", default="shadows", help="the folder in which shadow models are kept")
+    asked = parser.parse_args()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    store = Store("audit_panel", __doc__.splitlines()[0], "python experiments/audit_panel.py --data-dir DATA")
+    for name in asked.only:
+        train, test = parts(name, asked.data_dir)
+        methods = digit_kinds() if name == "digits" else fashion_kinds()
+        task = Classification.of(train)
+        data, of_class = (with_public(train, without_class=each) for each in (False, True))
+        for kind, (where, request) in requests(data, of_class).items():
+            store.run(f"{name}/{kind}", lambda d=where, t=test, k=task, m=methods, r=request, n=kind:
+                      section(d, t, k, m, r, n))  # fmt: skip
+        for kind in methods:
+            store.run(f"{name}/game/{kind}", lambda d=data, k=task, m=methods, n=kind: game(d, k, m, n, asked.shadows))
+    store.save()
+
+
+if __name__ == "__main__":
+    main()
