@@ -22,17 +22,33 @@ from typing import Any
 import torch
 
 from erasable._plumbing.seeds import child
+from erasable.attacks.nearest_neighbour import nearest_neighbour
 from erasable.attacks.oracle_lira import findings as oracle_lira_findings
 from erasable.attacks.oracle_lira import oracle_lira
 from erasable.attacks.svc_confidence import shares, svc_confidence
 from erasable.errors import EvidenceError, PopulationTooSmall
 from erasable.evidence import Finding, joint
 from erasable.exhibits import Looked, histogram, leakage_of, roc_of, samples_of
-from erasable.metrics import accuracy, average_gap, cost, disagreement, kl, membership, relearning
+from erasable.metrics import (
+    accuracy,
+    activation_distance,
+    average_gap,
+    cost,
+    disagreement,
+    energy_distance,
+    js,
+    kl,
+    membership,
+    relearning,
+    tug_of_war,
+    worst_class,
+)
 from erasable.population import Population
 from erasable.probe import Observation, Probe
 from erasable.receipt import LEVELS, Level, Receipt, digest_of_ids
-from erasable.report import Report, Role, Row, Section, Suite
+from erasable.recoverability import Oracles as RelearningOracles
+from erasable.recoverability import relearnings
+from erasable.report import Relearning, Report, Role, Row, Section, Suite
 from erasable.stresses import Relearn, Relearned
 from erasable.verdict import cautions_of, limits_of, power_of, status_of, summary_of, verdict_of
 
@@ -44,6 +60,7 @@ class Subject:
     oracles  models of the same method that were trained without the erased samples, at least two
     before   `probe.look([model])` from before the erasure; without it, relearning is not measured and nobody can say
              whether the audit would have seen the samples at all
+    untouched  the model itself from before, or one that stands in for it: relearning curves are drawn beside its
     level    the guarantee; the receipt's where there is one
     seconds  of the erasure; preparation_seconds: of what had to be done for it before the request came
     """
@@ -52,6 +69,7 @@ class Subject:
     model: Any
     oracles: Population
     before: Observation | None = None
+    untouched: Any = None
     receipt: Receipt | None = None
     level: Level | None = None
     seconds: float | None = None
@@ -70,6 +88,10 @@ class _Panel:
     relearn: Relearn
     suite: Suite = "quick"
     relearned: dict[float, list[Relearned]] = field(default_factory=dict)
+
+    @cached_property
+    def lessons(self) -> RelearningOracles:
+        return RelearningOracles(self.population.models, self.seen.probe, self.seed)
 
     @property
     def per_sample(self) -> bool:
@@ -214,10 +236,16 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
                   for part in ("test", "retain")])  # fmt: skip
     gaps = [*kept, *(each for each in judged if each.metric in ("forget accuracy", "membership AUROC"))]
     shown = [*kept, average_gap(gaps, subject=subject.name)]
+    if panel.suite != "quick":
+        shown += _distances(now, panel, subject.name)
     if subject.seconds is not None:
         shown.append(cost(subject.seconds, subject=subject.name))
     if subject.preparation_seconds is not None:
         shown.append(cost(subject.preparation_seconds, subject=subject.name, preparation=True))
+    curves: tuple[Relearning, ...] = ()
+    if panel.suite == "full":
+        curves, recovered = relearnings(subject.model, subject.untouched, panel.lessons, subject=subject.name)
+        shown += joint(recovered)
     level = subject.receipt.level if subject.receipt is not None else subject.level
     status = status_of(judged, before, kept)
     return Row(
@@ -239,6 +267,7 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
         receipt=subject.receipt,
         roc=() if scores is None else (roc_of(scores),),
         leakage=None if scores is None else leakage_of(scores, now.probe),
+        relearning=curves,
         power=power_of(judged, before),
     )
 
@@ -261,9 +290,35 @@ def _judged(
     if again is not None and untouched is not None:
         found.append(relearning(again.steps, reached=again.reached, n=len(now.probe.forget), subject=subject,
                                 oracles=panel.steps(untouched)))  # fmt: skip
+    if panel.per_sample and now.probe.gone_class is not None:
+        found += _class_attack(now, panel, subject, now.probe.gone_class)
     if panel.per_sample:
         found += oracle_lira_findings(oracle_lira(now.margin["forget"], oracle.margin["forget"]), subject=subject)
     return joint(found)
+
+
+def _class_attack(now: Observation, panel: _Panel, subject: str, erased: int) -> list[Finding]:
+    """Does the erased class look to the model as it does to the oracles? Nothing where too few test samples can say."""
+    labels = torch.cat([now.probe.labels["test"], now.probe.labels["peers"]])
+    try:
+        return [nearest_neighbour(now.fresh, panel.seen.fresh, labels, erased=erased, subject=subject,
+                                  features="log-probabilities", seed=panel.seed)]  # fmt: skip
+    except EvidenceError:
+        return []
+
+
+def _distances(now: Observation, panel: _Panel, subject: str) -> list[Finding]:
+    """What is shown beside what is judged: further distances, and the class that came off worst."""
+    seen, probe = panel.seen, now.probe
+    found = [each(now.log_p["forget"], seen.log_p["forget"], subject=subject, seed=panel.seed)
+             for each in (js, activation_distance)]  # fmt: skip
+    if len(panel.population) >= 4:
+        found += energy_distance(now.margin["forget"], seen.margin["forget"], subject=subject, seed=panel.seed)
+    mine, theirs = ({part: looked.correct[part] for part in ("forget", "retain", "test")} for looked in (now, seen))
+    found.append(tug_of_war(mine, theirs, subject=subject))
+    found.append(worst_class(mine["test"], probe.labels["test"], theirs["test"], subject=subject, on="test",
+                             names=probe.names))  # fmt: skip
+    return found
 
 
 def _why(level: Level | None, receipt: Receipt | None) -> str:

@@ -22,9 +22,9 @@ from torch import Tensor
 from erasable._plumbing.seeds import generator
 from erasable.attacks._rates import auc, per_sample, rates
 from erasable.attacks.lira import memorisation, strata
-from erasable.attacks.ulira import Null, ulira, ulira_retained
+from erasable.attacks.ulira import LEAST, Null, ulira, ulira_retained
 from erasable.dataset import Dataset
-from erasable.errors import SettingsError
+from erasable.errors import PopulationTooSmall, SettingsError
 from erasable.evidence import Evidence, Finding, Scores, binomial_interval
 from erasable.exhibits import roc_of
 from erasable.fleet import Fleet, Log, Plan, unlearn_fleet
@@ -117,20 +117,40 @@ def play(
 ) -> Game:
     """Let every model unlearn `share` of the plan's targets that it was trained on, drawn at random.
 
-    Raises SettingsError for a share outside (0, 1), TaskMismatch for tasks without a finite set of answers, and what
-    `unlearn_fleet` raises.
+    Raises what `requests` and `unlearn_fleet` raise, and TaskMismatch for tasks without a finite set of answers.
     """
-    if not 0 < share < 1:
-        raise SettingsError(f"share={share}", expected="between 0 and 1", do="name the part that is unlearned")
+    asked = requests(fleet.plan, share=share, seed=seed)
     at = torch.nonzero(fleet.plan.targets).flatten()
     looked, members = fleet.data.take(at), fleet.plan.members[:, at]
-    size = max(1, round(share * int(members[0].sum())))
-    asked = fleet.plan.requests(size, seed=seed, among=looked.ids)
     after = unlearn_fleet(fleet, unlearner, asked, seed=seed, folder=folder, progress=progress, log=log)
     labels = fleet.task.labels(fleet.task.batch(looked, torch.arange(len(looked))))
     said = [log_probabilities(each.models, fleet.task, looked, fitted=members) for each in (fleet, after)]
     first, second = (margin_of(each, labels) for each in said)
     return Game(first, second, asked[:, at], correct_of(said[0], labels), (*fleet.notes, *after.notes))
+
+
+def requests(plan: Plan, *, share: float, seed: int = 0) -> Tensor:
+    """(models, n) bool: whom each model unlearns in `play`; known before any model is trained.
+
+    Raises SettingsError for a share outside (0, 1), PopulationTooSmall where no sample could be judged.
+    """
+    if not 0 < share < 1:
+        raise SettingsError(f"share={share}", expected="between 0 and 1", do="name the part that is unlearned")
+    at = torch.nonzero(plan.targets).flatten()
+    size = max(1, round(share * int(plan.members[0, at].sum())))
+    asked = plan.requests(size, seed=seed, among=[plan.ids[each] for each in at.tolist()])
+    if not judged(plan, asked):
+        raise PopulationTooSmall(f"an unlearning game of {len(plan)} models that unlearn {size} of "
+                                 f"{int(plan.members[0, at].sum())} samples each",
+                                 expected=f"some sample that {LEAST} of them unlearn and {LEAST} never see",
+                                 do="ask for more models")  # fmt: skip
+    return asked
+
+
+def judged(plan: Plan, asked: Tensor) -> int:
+    """How many samples enough models unlearn, and enough others never see, to be judged."""
+    enough = (asked.sum(0) >= LEAST) & ((~plan.members).sum(0) >= LEAST)
+    return int(enough.sum())
 
 
 def halves(data: Dataset, *, models: int, seed: int) -> Plan:
@@ -150,7 +170,7 @@ def with_game(row: Row, game: Game) -> Row:
     leaks = [each for each in told if each.interval is not None and each.interval[0] > 50]
     numbers = ", ".join(f"{each.metric} {each.value:.1f} % (95 % interval {each.interval[0]:.1f} to "
                         f"{each.interval[1]:.1f})" for each in (leaks or told) if each.interval)  # fmt: skip
-    models = f"{game.after.models} models that were erased from alike"
+    models = f"{game.after.models} models that were erased from alike, at random"
     words = (f"Leaks in the unlearning game: single samples that were unlearned can be told from never seen ones by "
              f"{models}: {numbers}." if leaks else
              f"In the unlearning game {models} do not tell unlearned from never seen samples: {numbers}.")  # fmt: skip
@@ -165,8 +185,8 @@ def with_game(row: Row, game: Game) -> Row:
 
 def _most_exposed(scores: Scores, subject: str) -> Finding:
     """The 95th percentile over samples of each one's own AUC: chance alone spreads these widely with few models."""
-    found, _ = per_sample(scores)
-    pairs = float(scores.counted.sum(0).double().mean())
+    found, at = per_sample(scores)
+    pairs = float(scores.counted[:, at].sum(0).double().mean())
     return Finding(metric=f"{scores.attack}, AUC that 5 % of samples exceed", subject=subject, unit="%", n=len(found),
                    value=float(torch.quantile(found, 0.95)), models=len(scores.values), direction="lower",
                    note=f"about {pairs:.0f} pairs per sample: without any leak it is well above 50")  # fmt: skip

@@ -81,6 +81,12 @@ class Probe:
         parts = {"forget": self.forget, "retain": self.retain, "test": self.test}
         return parts if self.peers is None else {**parts, "peers": self.peers}
 
+    @property
+    def gone_class(self) -> int | None:
+        """The one class of which no training sample remains; None for no class or several, or without test samples."""
+        erased = set(self.labels["forget"].tolist())
+        return next(iter(erased)) if len(self.gone) == len(erased) == 1 and self.peers is not None else None
+
     def look(self, models: Sequence[Any]) -> "Observation":
         """What the models say now; call it before and after an erasure that works in place."""
         seen = {part: log_probabilities(models, self.task, data, fitted=exposed(models, data.ids))
@@ -106,6 +112,13 @@ class Observation:
     @cached_property
     def margin(self) -> dict[str, Evidence]:
         return {part: margin_of(each, self.probe.labels[part]) for part, each in self.log_p.items()}
+
+    @cached_property
+    def fresh(self) -> Evidence:
+        """Log-probabilities on test samples, and after them on the peers."""
+        test, peers = self.log_p["test"], self.log_p["peers"]
+        return Evidence(test.signal, (*test.ids, *peers.ids), torch.cat([test.values, peers.values], dim=1),
+                        torch.cat([test.member, peers.member], dim=1))  # fmt: skip
 
     @cached_property
     def prediction(self) -> Evidence:

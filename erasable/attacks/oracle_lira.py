@@ -21,7 +21,7 @@ from erasable.attacks._rates import auc, tpr_at
 from erasable.evidence import Evidence, Finding, Scores, aligned
 
 OWN_SPREAD = 64  # oracles from which a sample has its own spread
-SMALLEST = 1e-3  # nats: a spread below this is rounding
+SMALLEST = 1e-3  # nats: what is closer together than this differs by rounding
 
 
 def oracle_lira(target: Evidence, oracles: Evidence) -> Scores:
@@ -46,7 +46,9 @@ def _surprise(own: Tensor, total: Tensor, squares: Tensor, n: int) -> Tensor:
     variance = ((squares - n * mean.square()) / (n - 1)).clamp_min(0)
     if n < OWN_SPREAD:
         variance = variance.mean(dim=-1, keepdim=True).expand_as(mean)
-    return (own - mean) / (variance.sqrt().clamp_min(SMALLEST) * math.sqrt(1 + 1 / n))
+    apart = own - mean
+    apart = apart.masked_fill(apart.abs() < SMALLEST, 0.0)  # a class without samples has one margin, up to rounding
+    return apart / (variance.sqrt().clamp_min(SMALLEST) * math.sqrt(1 + 1 / n))
 
 
 def findings(scores: Scores, *, subject: str) -> tuple[Finding, ...]:

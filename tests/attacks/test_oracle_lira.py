@@ -61,6 +61,8 @@ def test_samples_without_any_spread_give_no_evidence():
     flat = evidence(torch.full((5, N), -50.0))
     rates = findings(oracle_lira(evidence(torch.full((1, N), -50.0)), flat), subject="x")
     assert rates[0].value == 50
+    rounded = evidence(torch.full((1, N), -50.0) + 1e-5 * torch.rand(1, N))
+    assert findings(oracle_lira(rounded, flat), subject="x")[0].value == 50
 
 
 def test_two_oracles_are_too_few():
