@@ -83,11 +83,13 @@ def audit_run(
         before = probe.look([control]) if relearn else None
         receipts = opened.receipts
         subjects = [
-            Subject(name="this run", model=model, oracles=reference, before=before, note=STAND_IN if relearn else "",
+            Subject(name="this run", model=model, oracles=reference, before=before, untouched=control,
+                    note=STAND_IN if relearn else "",
                     receipt=receipts[0] if len(receipts) == 1 else None, seconds=sum(each.seconds for each in receipts),
                     level=min((each.level for each in receipts), key=WEAKEST_FIRST.index)),
-            Subject(name="do nothing", model=control, oracles=reference, before=before, level="empirical",
-                    role="untouched", note="A model of the same method, trained on everything: the alarm must ring."),
+            Subject(name="do nothing", model=control, oracles=reference, before=before, untouched=control,
+                    level="empirical", role="untouched",
+                    note="A model of the same method, trained on everything: the alarm must ring."),
         ]  # fmt: skip
         section = judge(
             subjects, probe, title=f"All {len(gone)} samples erased from {run.name}", seed=seed, suite=suite
