@@ -164,16 +164,21 @@ def halves(data: Dataset, *, models: int, seed: int) -> Plan:
 
 
 def with_game(row: Row, game: Game) -> Row:
-    """The row with what the game found. A U-LiRA whose 95 % interval lies above guessing makes it "remembered"."""
+    """The row with what the game found. A privacy game whose 95 % interval lies above guessing makes it "remembered".
+
+    The efficacy game alone does not: its never-seen pairs come from models that were trained on more, since nothing was
+    taken from them, and that difference shows too.
+    """
     found = game.findings(row.name)
-    told = [each for each in found if each.metric in ("U-LiRA privacy AUC", "U-LiRA efficacy AUC")]
-    leaks = [each for each in told if each.interval is not None and each.interval[0] > 50]
-    numbers = ", ".join(f"{each.metric} {each.value:.1f} % (95 % interval {each.interval[0]:.1f} to "
-                        f"{each.interval[1]:.1f})" for each in (leaks or told) if each.interval)  # fmt: skip
+    privacy, efficacy = (next(each for each in found if each.metric == f"U-LiRA {null} AUC") for null in GAMES)
+    leaks = privacy.interval is not None and privacy.interval[0] > 50
     models = f"{game.after.models} models that were erased from alike, at random"
-    words = (f"Leaks in the unlearning game: single samples that were unlearned can be told from never seen ones by "
-             f"{models}: {numbers}." if leaks else
-             f"In the unlearning game {models} do not tell unlearned from never seen samples: {numbers}.")  # fmt: skip
+    told = _in_words(privacy)
+    words = (f"Leaks in the unlearning game: unlearned samples can be told from never seen ones by {models}: {told}."
+             if leaks else
+             f"In the unlearning game {models} do not tell unlearned from never seen samples: {told}.")  # fmt: skip
+    if efficacy.interval is not None and efficacy.interval[0] > 50:
+        words += f" Against models from which nothing was erased they differ: {_in_words(efficacy)}."
     return row.model_copy(update={
         "status": "remembered" if leaks else row.status,
         "verdict": f"{row.verdict} {words}",
@@ -181,6 +186,11 @@ def with_game(row: Row, game: Game) -> Row:
         "roc": (*row.roc, *game.rocs()),
         "strata": game.strata(row.name),
     })  # fmt: skip
+
+
+def _in_words(finding: Finding) -> str:
+    low, high = finding.interval or (0.0, 100.0)
+    return f"{finding.metric} {finding.value:.1f} % (95 % interval {low:.1f} to {high:.1f})"
 
 
 def _most_exposed(scores: Scores, subject: str) -> Finding:

@@ -260,3 +260,30 @@ def test_the_standard_suite_attacks_each_sample_by_itself(models, probe):
     hidden = compile_report([found], title="r", suite="standard")
     assert hidden.sections[0].rows[0].leakage.worst == ()
     assert compile_report([found], title="r", show_samples=True).sections[0].rows[0].leakage.worst
+
+
+def test_the_full_suite_draws_relearning_beside_oracles_random_and_untouched(models, probe):
+    references, fresh, original = models
+    before, few = probe.look([original]), Population(references.models[:4], references.seeds[:4], "oracle")
+    found = judge([Subject(name="do nothing", model=original, oracles=few, before=before, untouched=original),
+                   Subject(name="retrain", model=fresh, oracles=few, before=before, untouched=original)],
+                  probe, title="t", suite="full", relearn=Relearn(cap=20))  # fmt: skip
+    untouched, retrained = (each.relearning for each in found.rows)
+    assert [each.learns_from for each in untouched] == ["the erased samples", "five of each class", "what was kept"]
+    for here, there in zip(untouched, retrained, strict=True):
+        assert here.after == here.untouched
+        assert here.after[0] == 100 > there.after[0]
+        assert here.random[0] < here.oracle_mean[0]
+        assert len(here.steps) == len(here.after) == len(here.oracle_low)
+        assert there.oracle_low == here.oracle_low
+    recovered = found.rows[0].finding("recovery by what was kept")
+    assert recovered.value == pytest.approx(1)
+    assert abs(found.rows[1].finding("recovery by what was kept").value) < 0.5
+
+
+def test_further_distances_are_shown_and_not_judged(models, probe):
+    references, fresh, _ = models
+    row = judge([Subject(name="a", model=fresh, oracles=references)], probe, title="t", suite="standard").rows[0]
+    names = {each.metric for each in row.shown}
+    assert {"JS", "activation distance", "energy distance p", "ToW"} <= names, names
+    assert not names & {each.metric for each in row.judged}
