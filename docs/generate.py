@@ -149,6 +149,8 @@ COLUMNS = ("forget accuracy", "membership AUROC", "disagreement", "average gap",
 
 def forgetting() -> str:
     """What is left after an erasure; rows that are not measured yet are named."""
+    from erasable.report import STATUSES
+
     path = "experiments/results/fashion_mnist_forgetting.json"
     command = "python experiments/fashion_mnist_forgetting.py --data-dir DATA"
     content = _stored(path)
@@ -165,7 +167,7 @@ def forgetting() -> str:
         level = "nothing was erased" if key.startswith("network/") else targets[0]["level"]
         cells = [key, level, f"{means['forget accuracy before']['value']:.1f}"]
         cells += [_beside(means.get(each)) for each in COLUMNS]
-        cells.append(", ".join(sorted({each["status"] for each in targets})))
+        cells.append("; ".join(sorted({STATUSES[each["status"]] for each in targets})))
         lines.append(f"| {' | '.join(cells)} |")
     note = (
         "Means over target models; in brackets the mean of the oracles, which is the goal, or for distances the floor."
@@ -231,6 +233,26 @@ def population() -> str:
     return _pairs("population", "population", "one after another")
 
 
+def fleet() -> str:
+    """What U-LiRA finds after each way of unlearning, and what its shadow models took."""
+    path = "benchmarks/results/fleet.json"
+    content = _stored(path)
+    if content is None:
+        return _not_measured("OMP_NUM_THREADS=1 python benchmarks/fleet.py")
+    shadows, played = content["result"]["128 shadow models"], content["result"]["U-LiRA"]
+    rates = ("U-LiRA privacy AUC", "U-LiRA privacy TPR at 1 % FPR")
+    lines = ["| method and unlearning | AUC, % (95 % interval) | found at 1 % false alarms, % | time to unlearn |",
+             "|---|---|---|---|"]  # fmt: skip
+    for name, found in played["methods"].items():
+        cells = [f"{found[each]['value']:.1f} ({found[each]['interval'][0]:.1f} to {found[each]['interval'][1]:.1f})"
+                 for each in rates]  # fmt: skip
+        lines.append(f"| {name} | {' | '.join(cells)} | {_time(found['seconds_to_unlearn'])} |")
+    note = (f"{played['models']} models of digits per method, {played['targets']} samples attacked. "
+            f"{shadows['models']} shadow models on {shadows['samples_each']} samples each: "
+            f"{_time(shadows['seconds'])}.")  # fmt: skip
+    return "\n".join([*lines, "", note, "", _source(path, content)])
+
+
 def _pairs(name: str, first: str, last: str) -> str:
     """Two candidates that took turns, and the median ratio of the second to the first."""
     path = f"benchmarks/results/{name}.json"
@@ -250,7 +272,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "README.md": {"methods": methods},
     "docs/choose.md": {"accuracy": accuracy, "forgetting": forgetting, "public-encoder": public_encoder,
                        "latency": latency, "inference": inference, "training": training,
-                       "population": population},
+                       "fleet": fleet, "population": population},
 }  # fmt: skip
 
 
