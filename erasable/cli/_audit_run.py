@@ -1,18 +1,21 @@
 """`erasable audit RUN`: a run folder judged by one of three suites."""
 
-import shutil
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from erasable.cli._options import result
 from erasable.errors import EmptyRequest, PopulationTooSmall, SettingsError, WrongDigest
 
 ORACLES = {"quick": 8, "standard": 16, "full": 16}
-MODELS = 32  # shadow models of the unlearning game
-LEAST = 0.1  # of each shadow model's samples is unlearned: with less hardly any sample is unlearned often enough
+MODELS, FEWEST = 32, 16  # shadow models of the unlearning game
+LEAST = 0.1  # of each shadow model's samples is unlearned, whatever was asked: more samples are judged
+PAIRS = 3  # shadow models that unlearn a sample on average, at least: the attack needs so many to judge it
+RELEARNING = 30  # steps until a model knows the samples again, for the time that is announced
 WEAKEST_FIRST = ("empirical", "revoked", "certified", "exact")
+TOO_FEW = "The per-sample attack was left out: {} oracles are too few for it, it takes 3."
 STAND_IN = (
     "What it knew before its erasures is gone; in its place stands the control, another model of the same method that "
     "was trained on everything."
@@ -30,21 +33,22 @@ def audit_run(
     show_samples: bool,
     as_json: bool,
 ) -> None:
-    from erasable import population
     from erasable._plumbing.progress import Steps, duration
     from erasable.audit import Subject, compile_report, judge
     from erasable.cli._source import data_of
-    from erasable.cli.audit import refuse_untrainable, write_numbered
+    from erasable.cli._trainings import Trainings, kept_beside
+    from erasable.cli.audit import write_numbered
     from erasable.probe import Probe
     from erasable.request import Request
     from erasable.run import Run
 
     if suite not in ORACLES:
         raise SettingsError(f"--suite {suite}", expected="quick, standard or full", do="choose one of these")
-    if models is not None and (suite != "full" or models < 8 or models % 2):
+    if models is not None and (suite != "full" or models < FEWEST or models % 2):
         raise SettingsError(f"--models {models} with --suite {suite}", do="leave it out, or ask for another number",
-                            expected="an even number of at least 8, with --suite full")  # fmt: skip
-    oracles, shadows = oracles or ORACLES[suite], (models or MODELS) if suite == "full" else 0
+                            expected=f"an even number of at least {FEWEST}, with --suite full")  # fmt: skip
+    oracles = ORACLES[suite] if oracles is None else oracles
+    shadows = (models or MODELS) if suite == "full" else 0
     if oracles < 2:
         raise PopulationTooSmall(f"{oracles} oracles", expected="at least 2",
                                  do="train more: one model hides seed noise")  # fmt: skip
@@ -64,82 +68,134 @@ def audit_run(
     task, method = model.task, model.method
     request = Request(f"{len(opened.receipts)} erasures", gone)
     probe = Probe.of(request, samples, fresh, task, seed=seed)
-    if relearn:
-        refuse_untrainable(model, task, probe)
-    once = float((opened.manifest["data"]["spec"].get("training") or {}).get("seconds") or 1.0)
-    judging = 2.0 + 0.2 * oracles
-    steps = Steps((oracles + 1 + shadows) * once + judging + 0.1 * shadows)
-    game = f" and {shadows} shadow models" if shadows else ""
-    steps.say(f"Audit of {len(gone)} erased samples with {oracles} oracles{game}, suite {suite}: at most about "
-              f"{duration(steps.expected)}")  # fmt: skip
-    begin = time.perf_counter()
+    receipts = opened.receipts
+    game = _Game.of(receipts, model, samples, len(gone), shadows, seed) if shadows else None
+    steps = Steps()
+    judging = _judging_seconds(model, probe, oracles, suite, relearn)
     first = 1000 * (seed + 1)
-    with steps.step(f"training {oracles} models without the erased samples", about=oracles * once) as told:
-        reference = population.oracles(method, samples.without(gone), task, progress=told,
-                                       seeds=range(first + 1, first + 1 + oracles))  # fmt: skip
-    with steps.step("training a control on everything", about=once) as told:
-        control = method.train(samples, task, seeds=[first], progress=told)[0]
-    with steps.step("judging", about=judging):
-        before = probe.look([control]) if relearn else None
-        receipts = opened.receipts
-        subjects = [
-            Subject(name="this run", model=model, oracles=reference, before=before, untouched=control,
-                    note=STAND_IN if relearn else "",
-                    receipt=receipts[0] if len(receipts) == 1 else None, seconds=sum(each.seconds for each in receipts),
-                    level=min((each.level for each in receipts), key=WEAKEST_FIRST.index)),
-            Subject(name="do nothing", model=control, oracles=reference, before=before, untouched=control,
-                    level="empirical", role="untouched",
-                    note="A model of the same method, trained on everything: the alarm must ring."),
-        ]  # fmt: skip
-        section = judge(
-            subjects, probe, title=f"All {len(gone)} samples erased from {run.name}", seed=seed, suite=suite
-        )
-    if shadows:
-        section = _with_game(section, opened, samples, len(gone), shadows, seed, steps, once)
-    with steps.step("writing the report", about=0.5):
-        made = compile_report([section], title=f"Audit of {run.name}", show_samples=show_samples, suite=suite,
-                              command=_command(run, suite, oracles, shadows, seed, relearn))  # fmt: skip
-        folder = write_numbered(run / "reports", made)
+    seeds = range(first + 1, first + 1 + oracles)
+    begin = time.perf_counter()
+    with kept_beside(opened.path, steps.say) as folder:
+        trainings = Trainings(method, samples, task, folder, steps.say)
+        reference_seconds, control_seconds = trainings.oracle_seconds(gone, seeds), trainings.control_seconds(first)
+        game_seconds = trainings.seconds(game.plan) if game else 0.0
+        unlearning = shadows * (0.05 + receipts[-1].seconds)
+        steps.expected = reference_seconds + control_seconds + judging + game_seconds + unlearning + 0.5
+        announced = steps.expected + time.perf_counter() - begin
+        more = f" and {shadows} shadow models" if shadows else ""
+        steps.say(f"Audit of {len(gone)} erased samples with {oracles} oracles{more}, suite {suite}: about "
+                  f"{duration(announced)}")  # fmt: skip
+        with steps.step(f"training {oracles} models without the erased samples", about=reference_seconds) as told:
+            reference = trainings.oracles(gone, seeds, told)
+        with steps.step("training a control on everything", about=control_seconds) as told:
+            control = trainings.control(first, told)
+        with steps.step("judging", about=judging):
+            before = probe.look([control]) if relearn else None
+            subjects = [
+                Subject(name="this run", model=model, oracles=reference, before=before, untouched=control,
+                        note=STAND_IN if relearn else "", receipt=receipts[0] if len(receipts) == 1 else None,
+                        seconds=sum(each.seconds for each in receipts),
+                        level=min((each.level for each in receipts), key=WEAKEST_FIRST.index)),
+                Subject(name="do nothing", model=control, oracles=reference, before=before, untouched=control,
+                        level="empirical", role="untouched",
+                        note="A model of the same method, trained on everything: the alarm must ring."),
+            ]  # fmt: skip
+            section = judge(subjects, probe, title=f"All {len(gone)} samples erased from {run.name}", seed=seed,
+                            suite=suite)  # fmt: skip
+        if suite != "quick" and oracles < 3:
+            section = section.model_copy(update={"cautions": (*section.cautions, TOO_FEW.format(oracles))})
+        if game is not None:
+            with steps.step(f"training {shadows} shadow models on random halves", about=game_seconds) as told:
+                fleet = trainings.fleet(game.plan, told)
+            with steps.step(f"unlearning from each of them ({game.name})", about=unlearning) as told:
+                section = game.played(section, fleet, folder, told)
+        with steps.step("writing the report", about=0.5):
+            again = _command(run, suite, oracles, shadows, seed, relearn, data_at, show_samples)
+            made = compile_report([section], title=f"Audit of {run.name}", show_samples=show_samples, suite=suite,
+                                  command=again)  # fmt: skip
+            written = write_numbered(run / "reports", made)
+    seconds = time.perf_counter() - begin
     row = section.rows[0]
-    words = [section.verdict, f"this run: {row.verdict}", *section.cautions, str(folder / "report.html")]
-    facts = {"report": str(folder / "report.html"), "json": str(folder / "report.json"), "verdict": section.verdict,
+    words = [section.verdict, f"this run: {row.verdict}", *section.cautions,
+             f"It took {duration(seconds)}; about {duration(announced)} had been announced.",
+             str(written / "report.html")]  # fmt: skip
+    facts = {"report": str(written / "report.html"), "json": str(written / "report.json"), "verdict": section.verdict,
              "status": row.status, "level": row.level, "control": section.rows[1].status,
-             "cautions": list(section.cautions), "seconds": round(time.perf_counter() - begin, 2)}  # fmt: skip
+             "cautions": list(section.cautions), "seconds": round(seconds, 2),
+             "announced_seconds": round(announced, 2)}  # fmt: skip
     result("\n".join(words), facts, as_json)
 
 
-def _command(run: Path, suite: str, oracles: int, shadows: int, seed: int, relearn: bool) -> str:
-    models = f" --models {shadows}" if shadows else ""
-    again = "" if relearn else " --no-relearn"
-    return f"erasable audit {run.name} --suite {suite} --oracles {oracles}{models} --seed {seed}{again}"
+def _judging_seconds(model: Any, probe: Any, oracles: int, suite: str, relearn: bool) -> float:
+    """What looking at all models and teaching them again will take. Raises TaskMismatch for what cannot be taught."""
+    from erasable.cli.audit import refuse_untrainable
+
+    probe.look([model])  # whoever comes first waits for what is set up once
+    begin = time.perf_counter()
+    probe.look([model])
+    once = time.perf_counter() - begin
+    if relearn:
+        refuse_untrainable(model, probe.task, probe)
+        begin = time.perf_counter()
+        refuse_untrainable(model, probe.task, probe)
+        once += RELEARNING * (time.perf_counter() - begin)
+    return 1.0 + (oracles + 2) * once
 
 
-def _with_game(
-    section: Any, opened: Any, samples: Any, erased: int, shadows: int, seed: int, steps: Any, once: float
-) -> Any:
-    """The section with the unlearning game added to this run's row.
+def _command(
+    run: Path, suite: str, oracles: int, shadows: int, seed: int, relearn: bool, data_at: str | None, show: bool
+) -> str:
+    """What repeats the audit, from the folder that the run is in."""
+    words = ["erasable", "audit", run.resolve().name, "--suite", suite, "--oracles", str(oracles)]
+    words += ["--models", str(shadows)] if shadows else []
+    words += ["--seed", str(seed)]
+    words += [] if relearn else ["--no-relearn"]
+    words += ["--data-at", data_at] if data_at is not None else []
+    return shlex.join([*words, "--show-samples"] if show else words)
 
-    Its shadow models are kept beside the run until the report is there, so that an interrupted audit goes on where it
-    stopped; they were trained on erased samples too, and are removed at the end.
-    """
-    from erasable.fleet import train_fleet
-    from erasable.game import halves, play, with_game
-    from erasable.verdict import summary_of
 
-    model = opened.model
-    how, name = _way_of(opened.receipts, model)
-    folder = opened.path.with_name(f".{opened.path.name}.audit")
-    share = min(0.5, max(LEAST, erased / len(samples.private if len(samples.public) else samples)))
-    with steps.step(f"training {shadows} shadow models on random halves", about=shadows * once) as told:
-        fleet = train_fleet(model.method, samples, model.task, halves(samples, models=shadows, seed=seed),
-                            folder=folder, progress=told, log=steps.say)  # fmt: skip
-    with steps.step(f"unlearning from each of them ({name})", about=0.1 * shadows) as told:
-        game = play(fleet, how, share=share, seed=seed, folder=folder, progress=told)
-    row, *others = section.rows
-    rows = (with_game(row, game), *others)
-    shutil.rmtree(folder)
-    return section.model_copy(update={"rows": rows, "controls": (*section.controls, *game.controls(seed=seed)),
-                                      "verdict": summary_of(rows, section.erased)})  # fmt: skip
+class _Game(NamedTuple):
+    """The unlearning game of a run, as far as it is known before anything is trained."""
+
+    plan: Any
+    share: float
+    seed: int
+    way: Any
+    name: str
+    cautions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, receipts: Sequence[Any], model: Any, samples: Any, erased: int, shadows: int, seed: int) -> "_Game":
+        """Raises SettingsError for a way to forget that cannot be repeated, PopulationTooSmall for too few models."""
+        from erasable.game import halves, judged, requests
+
+        way, name = _way_of(receipts, model)
+        plan = halves(samples, models=shadows, seed=seed)
+        share = min(0.5, max(LEAST, 2 * PAIRS / shadows, erased / len(samples.private)))
+        asked = requests(plan, share=share, seed=seed)
+        cautions = []
+        count, targets = judged(plan, asked), int(plan.targets.sum())
+        if 2 * count < targets:
+            cautions.append(f"The unlearning game judges {count} of {targets} samples only: the others are not "
+                            f"unlearned by {PAIRS} of its {shadows} models. More models judge more.")  # fmt: skip
+        if way != "forget":
+            cautions.append(f"The unlearning game was played with {name}; with which ones the run itself was unlearned "
+                            "is not recorded.")  # fmt: skip
+        if len({each.method for each in receipts}) > 1:
+            cautions.append(f"The run forgot in several ways; the unlearning game was played with the last, {name}.")
+        return cls(plan, share, seed, way, name, tuple(cautions))
+
+    def played(self, section: Any, fleet: Any, folder: Path, progress: Any) -> Any:
+        """The section with what the game found in this run's row, its controls and its cautions."""
+        from erasable.game import play, with_game
+        from erasable.verdict import summary_of
+
+        game = play(fleet, self.way, share=self.share, seed=self.seed, folder=folder, progress=progress)
+        row, *others = section.rows
+        rows = (with_game(row, game), *others)
+        return section.model_copy(update={"rows": rows, "controls": (*section.controls, *game.controls(seed=self.seed)),
+                                          "cautions": (*section.cautions, *self.cautions),
+                                          "verdict": summary_of(rows, section.erased)})  # fmt: skip
 
 
 def _way_of(receipts: Sequence[Any], model: Any) -> tuple[Any, str]:
