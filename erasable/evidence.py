@@ -15,6 +15,7 @@ from torch import Tensor
 from erasable.errors import Misaligned, PopulationTooSmall, TaskMismatch
 
 Direction = Literal["lower", "higher", "match", "none"]
+FEW = 4  # oracles from which one can be held out and the others still have a spread to speak of
 RANGES = {"%": (0.0, 100.0), "nats": (0.0, math.inf), "steps": (0.0, math.inf)}  # what a value of a unit can be
 
 
@@ -158,23 +159,28 @@ def joint(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     Dividing by s[m] itself would not do: it contains the oracle that is held out, and with ten quantities the alarms
     are then three times as many.
 
+    Two or three oracles are too few to hold one out; for them c is Student's t, as if values were normal.
+
     For the direction "lower" only the upper side counts, for "higher" the lower one. Findings with fewer than two
     null_values come back as they are. The idea is the maximum statistic of P. H. Westfall and S. S. Young,
     *Resampling-Based Multiple Testing* (1993), with the oracles as the resamples.
     """
     scales: dict[int, tuple[float, float]] = {}
     widest = 0.0
+    compared = sum(len(each.null_values) > 1 for each in findings)
     for at, finding in enumerate(findings):
         k = len(finding.null_values)
         if k < 2:
             continue
         values = torch.tensor(finding.null_values, dtype=torch.float64)
         scales[at] = float(values.mean()), max(float(values.std()), finding.resolution)
+        if k < FEW:
+            widest = max(widest, _of_few(k, compared))
+            continue
         apart = (values - values.mean()) * k / (k - 1)  # from the mean of the others
-        others = ((values.var() * (k - 1) - apart.square() * (k - 1) / k) / max(1, k - 2)).clamp_min(0).sqrt()
-        spread = others.clamp_min(finding.resolution) if k > 2 else torch.full_like(values, scales[at][1])
+        others = ((values.var() * (k - 1) - apart.square() * (k - 1) / k) / (k - 2)).clamp_min(0).sqrt()
         side = {"lower": apart, "higher": -apart}.get(finding.direction, apart.abs())
-        beyond = torch.where(side > 0, side / spread, 0.0).nan_to_num(posinf=0.0)
+        beyond = torch.where(side > 0, side / others.clamp_min(finding.resolution), 0.0).nan_to_num(posinf=0.0)
         widest = max(widest, _as_with_one_more(float(beyond.max()), k))
     return tuple(
         finding.model_copy(update={"null_band": _around(*scales[at], widest, finding.unit)})
@@ -184,6 +190,13 @@ def joint(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     )
 
 
+def _of_few(k: int, quantities: int) -> float:
+    """c for two or three oracles, of which none can be held out: Student's t, its risk shared by the quantities."""
+    from scipy.stats import t
+
+    return float(t.isf(1 / (k + 1) / (2 * quantities), k - 1) * math.sqrt(1 + 1 / k))
+
+
 def _as_with_one_more(apart: float, k: int) -> float:
     """What is as rare, measured from the mean of k values in their standard deviations, as `apart` from that of k - 1.
 
@@ -191,7 +204,7 @@ def _as_with_one_more(apart: float, k: int) -> float:
     """
     from scipy.stats import t
 
-    if k < 4 or not apart:
+    if not apart:
         return apart
     rare = t.sf(apart / math.sqrt(1 + 1 / (k - 1)), k - 2)
     return float(t.isf(rare, k - 1) * math.sqrt(1 + 1 / k))

@@ -181,7 +181,7 @@ def with_game(row: Row, game: Game) -> Row:
         words += f" Against models from which nothing was erased they differ: {_in_words(efficacy)}."
     return row.model_copy(update={
         "status": "remembered" if leaks else row.status,
-        "verdict": f"{row.verdict} {words}",
+        "verdict": f"{words} On the erased samples themselves: {row.verdict}" if leaks else f"{row.verdict} {words}",
         "shown": (*row.shown, *found),
         "roc": (*row.roc, *game.rocs()),
         "strata": game.strata(row.name),

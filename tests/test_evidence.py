@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from erasable.errors import Misaligned, PopulationTooSmall, TaskMismatch
 from erasable.evidence import Evidence, Finding, aligned, band, binomial_interval, exposed, joint
@@ -73,18 +74,30 @@ def test_binomial_interval_by_hand():
 
 
 def test_joint_by_hand():
-    # a: mean 2, sd 1; the oracles 1, 2, 3 are 1.5, 0 and 1.5 from the mean of the other two, whose sd is 0.71 or 1.41
-    # b: mean 10, sd 3, likewise, so c = 1.5 / 0.71
-    c = 1.5 * 2**0.5
-    a, b = joint([finding(0.0, [1.0, 2.0, 3.0]), finding(0.0, [7.0, 10.0, 13.0])])
-    assert a.null_band == pytest.approx((2 - c, 2 + c))
-    assert b.null_band == pytest.approx((10 - 3 * c, 10 + 3 * c))
+    # a: 1, 2, 3, 6: mean 3; 6 is 4 from the mean of the others, whose sd is 1, and no other is further: 4 of t with 2
+    # degrees of freedom, which with one oracle more is c
+    rare = t.sf(4 / (4 / 3) ** 0.5, 2)
+    c = t.isf(rare, 3) * 1.25**0.5
+    a_sd = (14 / 3) ** 0.5
+    a, b = joint([finding(0.0, [1.0, 2.0, 3.0, 6.0]), finding(0.0, [10.0, 20.0, 30.0, 60.0])])
+    assert a.null_band == pytest.approx((3 - c * a_sd, 3 + c * a_sd))
+    assert b.null_band == pytest.approx((30 - 10 * c * a_sd, 30 + 10 * c * a_sd))
     # oracles that all agree get one sample of room, as wide as the other quantity needs it
-    a, flat = joint([finding(0.0, [1.0, 2.0, 3.0]), finding(0.0, [5.0] * 3, resolution=2.0)])
+    a, flat = joint([finding(0.0, [1.0, 2.0, 3.0, 6.0]), finding(0.0, [5.0] * 4, resolution=2.0)])
     assert flat.null_band == pytest.approx((5 - 2 * c, 5 + 2 * c))
-    # only the upper side counts for a distance: 3 is 1.5 from the mean of 0 and 3, whose sd is 3 / sqrt(2)
-    (lower,) = joint([finding(0.0, [0.0, 3.0, 3.0], direction="lower")])
-    assert lower.null_band[1] == pytest.approx(2 + 3**0.5 * 1.5 * 2**0.5 / 3)
+    # only the upper side counts for a distance: the larger deviation below is passed over
+    (lower,) = joint([finding(0.0, [-6.0, -3.0, -2.0, -1.0], direction="lower")])
+    assert lower.null_band[1] < -3 + c * a_sd
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+@pytest.mark.parametrize("quantities", [1, 9])
+def test_few_oracles_ring_no_more_often_than_they_promise(k, quantities):
+    draws = 300
+    g = torch.Generator().manual_seed(k)
+    rang = sum(not all(each.inside_noise for each in joint([finding(row[0], row[1:]) for row in draw]))
+               for draw in torch.randn(draws, quantities, k + 1, generator=g).tolist())  # fmt: skip
+    assert rang / draws < 1 / (k + 1) + 0.08  # three standard errors
 
 
 def test_joint_leaves_findings_without_oracles_alone():

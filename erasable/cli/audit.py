@@ -35,8 +35,8 @@ def audit(
         str | None,
         typer.Option(
             metavar="N|train|DIR",
-            help="How many models to train without the erased samples, 2 or more; 8 without it, or with 'train'. With "
-            "--model also a folder with the weights of such models.",
+            help="How many models to train without the erased samples, 2 or more; 16 without it, 8 with --suite quick "
+            "and with --model. With --model also a folder with the weights of such models.",
         ),
     ] = None,
     suite: Annotated[
