@@ -3,10 +3,13 @@
 import pytest
 import torch
 
-from erasable.errors import SettingsError
+from erasable.errors import PopulationTooSmall, SettingsError
 from erasable.fleet import Plan, train_fleet
-from erasable.game import play
+from erasable.forgettable.spm import SPM
+from erasable.game import halves, judged, play, requests
 from erasable.network import Network
+from erasable.signals import log_probabilities
+from erasable.signals.margin import margin_of
 from erasable.train import Recipe
 from erasable.unlearners.nothing import Nothing
 from erasable.unlearners.retrain import Retrain
@@ -66,3 +69,42 @@ def test_strata_and_curves(games):
 def test_a_share_is_a_share(fleet):
     with pytest.raises(SettingsError, match=r"share=1\.5"):
         play(fleet, Nothing(), share=1.5)
+
+
+def test_who_is_unlearned_is_known_before_the_training(fleet, games):
+    asked = requests(fleet.plan, share=0.2)
+    assert torch.equal(asked, games["nothing"].forgotten)
+    assert judged(fleet.plan, asked) == int(((asked.sum(0) >= 3) & ((~fleet.plan.members).sum(0) >= 3)).sum()) > 0
+
+
+def test_too_few_models_are_refused_before_anything_is_unlearned():
+    plan = Plan.halves(DATA.ids, models=4, seed=0)
+    assert judged(plan, plan.requests(5)) == 0
+    with pytest.raises(PopulationTooSmall, match="game of 4 models that unlearn 24 of 120 samples"):
+        requests(plan, share=0.2)
+
+
+def test_pairs_per_sample_are_those_of_judged_samples(games):
+    """Three pairs that were unlearned and sixteen that never were are the fewest; samples with fewer are not judged."""
+    exposed = finding(games["nothing"], "U-LiRA privacy, AUC that 5 % of samples exceed")
+    scores = games["nothing"].scores("privacy")
+    assert exposed.n == int(scores.counted.any(0).sum())
+    assert int(exposed.note.split()[1]) >= 3 + 16
+
+
+def test_a_public_encoder_ends_where_it_would_without_the_samples():
+    """So that whatever the game then says is chance: model for model, what it forgot was never there."""
+    data = DATA.declare_public(DATA.ids[:80])
+    method = SPM(network="mlp width=16", encoder="public", recipe=Recipe(epochs=2))
+    plan = halves(data, models=16, seed=0)
+    game = play(train_fleet(method, data, TASK, plan, executor="vectorised"), "forget", share=0.4)
+    targets = int(plan.targets.sum())
+    assert game.forgotten.shape == (16, targets)
+    assert set(game.after.ids) <= set(data.private.ids)
+    left = plan.members.clone()
+    left[:, plan.targets] &= ~game.forgotten
+    without = train_fleet(method, data, TASK, Plan(plan.ids, left, plan.seeds, plan.targets), executor="vectorised")
+    looked = without.data.take(torch.nonzero(plan.targets).flatten())
+    said = log_probabilities(without.models, TASK, looked, fitted=left[:, plan.targets])
+    margins = margin_of(said, TASK.labels(TASK.batch(looked, torch.arange(len(looked)))))
+    torch.testing.assert_close(game.after.values, margins.values, atol=1e-3, rtol=1e-4)
