@@ -157,6 +157,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["digits", "fashion-mnist"])
     parser.add_argument("--data-dir")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", default=list(digit_kinds()), help="whose games are played")
+    parser.add_argument("--requests", nargs="*", default=["random 10 %", "one owner", "one class"])
     parser.add_argument("--shadows", default="shadows", help="the folder in which shadow models are kept")
     asked = parser.parse_args()
     if asked.threads:
@@ -168,9 +170,11 @@ def main() -> None:
         task = Classification.of(train)
         data, of_class = (with_public(train, without_class=each) for each in (False, True))
         for kind, (where, request) in requests(data, of_class).items():
+            if kind not in asked.requests:
+                continue
             store.run(f"{name}/{kind}", lambda d=where, t=test, k=task, m=methods, r=request, n=kind:
                       section(d, t, k, m, r, n))  # fmt: skip
-        for kind in methods:
+        for kind in asked.kinds:
             store.run(f"{name}/game/{kind}", lambda d=data, k=task, m=methods, n=kind: game(d, k, m, n, asked.shadows))
     store.save()
 
