@@ -253,6 +253,42 @@ def fleet() -> str:
     return "\n".join([*lines, "", note, "", _source(path, content)])
 
 
+SETS = {"digits": "Digits", "fashion-mnist": "Fashion-MNIST, 4,500 pictures"}
+REQUESTS = ("random 10 %", "one owner", "one class")
+
+
+def panel() -> str:
+    """Every way of forgetting: its status for each request, and what the unlearning game finds."""
+    from erasable.report import STATUSES
+
+    path = "experiments/results/audit_panel.json"
+    content = _stored(path)
+    if content is None:
+        return _not_measured("python experiments/audit_panel.py --data-dir DATA")
+    units, lines = content["units"], []
+    for name, title in SETS.items():
+        rows: dict[str, dict[str, str]] = {}
+        for request in REQUESTS:
+            for row in units.get(f"{name}/{request}", {"rows": ()})["rows"]:
+                rows.setdefault(row["name"], {})[request] = STATUSES[row["status"]]
+        for key, unit in units.items():
+            if key.startswith(f"{name}/game/"):
+                for way, played in unit["ways"].items():
+                    found = played["findings"]["U-LiRA privacy AUC"]
+                    high = played["strata"].get("high memorisation")
+                    rows.setdefault(way, {})["game"] = (
+                        f"{found['value']:.1f} ({found['interval'][0]:.1f} to {found['interval'][1]:.1f})"
+                    )
+                    rows[way]["high"] = f"{high['AUC']['value']:.0f} ({high['samples']} samples)" if high else "-"
+        lines += [f"**{title}**", "", f"| | {' | '.join(REQUESTS)} | game: AUC, % | the most memorised |",
+                  "|---" * (len(REQUESTS) + 3) + "|"]  # fmt: skip
+        for way, cells in rows.items():
+            told = [cells.get(each, "-") for each in (*REQUESTS, "game", "high")]
+            lines.append(f"| {way} | {' | '.join(told)} |")
+        lines.append("")
+    return "\n".join([*lines, _source(path, content)])
+
+
 def _pairs(name: str, first: str, last: str) -> str:
     """Two candidates that took turns, and the median ratio of the second to the first."""
     path = f"benchmarks/results/{name}.json"
@@ -272,7 +308,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "README.md": {"methods": methods},
     "docs/choose.md": {"accuracy": accuracy, "forgetting": forgetting, "public-encoder": public_encoder,
                        "latency": latency, "inference": inference, "training": training,
-                       "fleet": fleet, "population": population},
+                       "fleet": fleet, "panel": panel, "population": population},
 }  # fmt: skip
 
 

@@ -79,6 +79,11 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
         "experiments/results/fashion_mnist_public_encoder.json": {
             "table": {"learned / everybody": {"test": 90.2}, "learned / public": {"test": 88.1}},
             "price_in_points": {"learned": 2.1}, "seeds": 3, "best_exact_behind_best_of_all": 2.1},
+        "experiments/results/audit_panel.json": {"units": {
+            "digits/one owner": {"rows": [{"name": "SPM", "status": "remembered"}]},
+            "digits/game/SPM": {"ways": {"SPM": {
+                "findings": {"U-LiRA privacy AUC": {"value": 56.76, "interval": [54.7, 58.9]}},
+                "strata": {"high memorisation": {"samples": 25, "AUC": {"value": 98.6}}}}}}}},
         "benchmarks/results/forget_latency.json": {
             "result": {"in RAM": {"1": spread}, "again": spread, "times faster": 1234.5}},
         "benchmarks/results/inference.json": {
@@ -97,6 +102,7 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
     assert "| network/random | nothing was erased |" in told
     assert "Not measured yet" not in told
     assert "| learned | 3 | 90.20 | 88.10 | 2.10 |" in generate.public_encoder()
+    assert "| SPM | - | Leaks: still remembered | - | 56.8 (54.7 to 58.9) | 99 (25 samples) |" in generate.panel()
     assert "| in RAM | 1 | 2.00 ms | 1.00 ms to 500.00 ms |" in generate.latency()
     assert "times faster: 1,234.5." in generate.latency()
     assert "| batch 1 | 2.00 ms | 2.00 ms | 1.01 |" in generate.inference()
