@@ -47,7 +47,7 @@ from erasable.population import Population
 from erasable.probe import Observation, Probe
 from erasable.receipt import LEVELS, Level, Receipt, digest_of_ids
 from erasable.recoverability import Oracles as RelearningOracles
-from erasable.recoverability import relearnings
+from erasable.recoverability import handled, relearnings
 from erasable.report import Relearning, Report, Role, Row, Section, Suite
 from erasable.stresses import Relearn, Relearned
 from erasable.verdict import cautions_of, limits_of, power_of, status_of, summary_of, verdict_of
@@ -245,7 +245,7 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
     curves: tuple[Relearning, ...] = ()
     if panel.suite == "full":
         curves, recovered = relearnings(subject.model, subject.untouched, panel.lessons, subject=subject.name)
-        shown += joint(recovered)
+        shown += joint([*recovered, *handled(subject.model, panel.lessons, subject=subject.name)])
     level = subject.receipt.level if subject.receipt is not None else subject.level
     status = status_of(judged, before, kept)
     return Row(

@@ -1,15 +1,17 @@
-"""How soon erased samples come back when a copy of the model is taught: three lessons, and the oracles beside each.
+"""How soon erased samples come back when a copy of the model is taught or handled, with the oracles beside.
 
     the erased samples    the lesson of somebody who has them
     five of each class    of somebody who has a few
     what was kept         of somebody who goes on training and means no harm
+    a new head            features stay as they are and only the head is trained again: was only the head cut?
 
-Knowledge that was hidden rather than removed comes back sooner than it comes to models that never had it. An untouched
-model and one with random weights stand beside, so that a reader sees how much room there is between.
+Three things that happen to models in use are tried as well: rounding to int8, pruning and fine-tuning. Knowledge that
+was hidden rather than removed comes back sooner than it comes to models that never had it. An untouched model and one
+with random weights stand beside, so that a reader sees how much room there is between.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,14 +20,30 @@ from torch import Tensor, nn
 from erasable._plumbing.seeds import child, seeded
 from erasable.dataset import Dataset
 from erasable.errors import EvidenceError, TaskMismatch
-from erasable.evidence import Finding
+from erasable.evidence import Evidence, Finding
+from erasable.metrics import accuracy
 from erasable.metrics.recovery import recovery
 from erasable.probe import Probe
 from erasable.report import Relearning
+from erasable.signals import correct_of, log_probabilities
+from erasable.stresses.finetune import FineTune
+from erasable.stresses.head_refit import HeadRefit
+from erasable.stresses.prune import Prune
+from erasable.stresses.quantize import Quantize
 from erasable.stresses.relearn import Relearn, benign, few_shots
 
 STEPS = 40
 SHOTS = 5
+
+
+HANDLED: Mapping[str, Callable[[Any, Probe, int], nn.Module]] = {
+    "rounding to int8": lambda model, probe, seed: Quantize()(model),
+    "pruning half": lambda model, probe, seed: Prune(share=0.5)(model),
+    "fine-tuning on the rest": lambda model, probe, seed: FineTune(epochs=1)(
+        model, probe.task, probe.retain, seed=seed
+    ),
+}
+NEW_HEAD = "a new head"
 
 
 def lessons(probe: Probe, *, seed: int) -> dict[str, Dataset]:
@@ -37,11 +55,14 @@ def lessons(probe: Probe, *, seed: int) -> dict[str, Dataset]:
         "the erased samples": erased,
         "five of each class": few_shots(task, both, SHOTS, seed=seed),
         "what was kept": benign(task, probe.retain, erased, gone=gone),
+        NEW_HEAD: probe.retain,
     }
 
 
-def curve(model: Any, probe: Probe, lesson: Dataset, *, seed: int) -> Tensor:
+def curve(model: Any, probe: Probe, name: str, lesson: Dataset, *, seed: int) -> Tensor:
     """(STEPS + 1,) accuracy on the erased samples, in %. Raises TaskMismatch for what no weight can change."""
+    if name == NEW_HEAD:
+        return torch.tensor(HeadRefit(steps=STEPS)(model, probe.task, probe.forget, lesson, seed=seed).curve)
     relearn = Relearn(cap=STEPS, whole=True)
     return torch.tensor(relearn(model, probe.task, probe.forget, untouched=100.0, seed=seed, using=lesson).curve)
 
@@ -53,15 +74,28 @@ class Oracles:
         self.models, self.probe, self.seed = models, probe, seed
         self.lessons = lessons(probe, seed=seed)
         self._curves: dict[str, Tensor] = {}
+        self._correct: dict[str, Evidence] = {}
 
     def curves(self, name: str) -> Tensor:
         """(oracles, STEPS + 1)."""
         if name not in self._curves:
             self._curves[name] = torch.stack([
-                curve(each, self.probe, self.lessons[name], seed=child(self.seed, i))
+                curve(each, self.probe, name, self.lessons[name], seed=child(self.seed, i))
                 for i, each in enumerate(self.models)
             ])  # fmt: skip
         return self._curves[name]
+
+    def correct(self, name: str) -> Evidence:
+        """The signal `correct` of the oracles after one of HANDLED."""
+        if name not in self._correct:
+            self._correct[name] = self.correct_after(name, self.models)
+        return self._correct[name]
+
+    def correct_after(self, name: str, models: Sequence[Any]) -> Evidence:
+        probe, fitted = self.probe, torch.zeros(len(models), len(self.probe.forget), dtype=torch.bool)
+        networks = [HANDLED[name](each, probe, child(self.seed, i)) for i, each in enumerate(models)]
+        said = log_probabilities(networks, probe.task, probe.forget, fitted=fitted)
+        return correct_of(said, probe.labels["forget"])
 
 
 def relearnings(
@@ -69,18 +103,18 @@ def relearnings(
 ) -> tuple[tuple[Relearning, ...], tuple[Finding, ...]]:
     """The curves of each lesson, and how far they lie from the oracles' towards the untouched model's.
 
-    Without an untouched model, or where it is not ahead of the oracles, there is no such distance. A model whose loss
-    no weight can change has no curves at all.
+    Without an untouched model, or where it is not ahead of the oracles, there is no such distance. A lesson that a
+    model cannot be taught, for no weight changes its loss or it has no single head, is left out.
     """
     drawn, found = [], []
     for name, lesson in oracles.lessons.items():
         probe, seed = oracles.probe, oracles.seed
         try:
-            after, known = curve(model, probe, lesson, seed=seed), oracles.curves(name)
+            after, known = curve(model, probe, name, lesson, seed=seed), oracles.curves(name)
+            full = None if untouched is None else curve(untouched, probe, name, lesson, seed=seed)
+            blank = curve(without_training(model, seed), probe, name, lesson, seed=seed)
         except TaskMismatch:
-            return (), ()
-        full = None if untouched is None else curve(untouched, probe, lesson, seed=seed)
-        blank = curve(without_training(model, seed), probe, lesson, seed=seed)
+            continue
         drawn.append(Relearning(
             learns_from=name, steps=tuple(range(len(after))), after=_told(after), oracle_mean=_told(known.mean(0)),
             oracle_low=_told(known.min(0).values), oracle_high=_told(known.max(0).values),
@@ -92,6 +126,19 @@ def relearnings(
             except EvidenceError:  # nothing to recover: the curves show it
                 continue
     return tuple(drawn), tuple(found)
+
+
+def handled(model: Any, oracles: Oracles, *, subject: str) -> tuple[Finding, ...]:
+    """Accuracy on the erased samples after each of HANDLED, done to the oracles as well."""
+    found = []
+    for name in HANDLED:
+        try:
+            after, known = oracles.correct_after(name, [model]), oracles.correct(name)
+        except TaskMismatch:
+            continue
+        finding = accuracy(after, known, subject=subject, on="forget")
+        found.append(finding.model_copy(update={"metric": f"forget accuracy after {name}"}))
+    return tuple(found)
 
 
 def without_training(model: Any, seed: int) -> nn.Module:
