@@ -278,10 +278,13 @@ def test_what_would_only_fail_again_leaves_nothing(run, monkeypatch):
 
 def test_a_real_interruption(run):
     """The signal comes as soon as some models are stored."""
-    slow = "; ".join([  # each model takes a while to be stored, so that the signal cannot come too late
-        "import sys, time", "from erasable import fleet", "from erasable.cli import main, _trainings",
+    # Each model takes a while to be stored, so that the signal cannot come too late; and the jobs that a shell runs in
+    # the background inherit that it is ignored.
+    slow = "; ".join([
+        "import signal, sys, time", "signal.signal(signal.SIGINT, signal.default_int_handler)",
+        "from erasable import fleet", "from erasable.cli import main, _trainings",
         "keep, _trainings.CHUNK = fleet._keep, 4",
-        "fleet._keep = lambda *of: (keep(*of), time.sleep(0.1))[0]", "sys.exit(main(sys.argv[1:]))",
+        "fleet._keep = lambda *of: (keep(*of), time.sleep(0.05))[0]", "sys.exit(main(sys.argv[1:]))",
     ])  # fmt: skip
     asked = ["audit", str(run), "--suite", "full", "--oracles", "3", "--models", "128"]
     folder = run.parent / ".run.audit"
