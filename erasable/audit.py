@@ -27,7 +27,7 @@ from erasable.attacks.oracle_lira import findings as oracle_lira_findings
 from erasable.attacks.oracle_lira import oracle_lira
 from erasable.attacks.svc_confidence import shares, svc_confidence
 from erasable.errors import EvidenceError, PopulationTooSmall
-from erasable.evidence import Finding, joint
+from erasable.evidence import Finding, Scores, joint
 from erasable.exhibits import Looked, histogram, leakage_of, roc_of, samples_of
 from erasable.metrics import (
     accuracy,
@@ -97,6 +97,10 @@ class _Panel:
     def per_sample(self) -> bool:
         """Is each erased sample attacked by itself?"""
         return self.suite != "quick" and len(self.population) >= 3
+
+    def scores(self, looked: Observation) -> Scores | None:
+        """Of the attack on each erased sample by itself."""
+        return oracle_lira(looked.margin["forget"], self.seen.margin["forget"]) if self.per_sample else None
 
     @cached_property
     def shares(self) -> list[float]:
@@ -226,11 +230,12 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
     if untouched is not None:
         probe = now.probe
         again = panel.relearn(subject.model, probe.task, probe.forget, untouched=untouched, seed=panel.seed)
-    judged = _judged(now, panel, subject.name, untouched, again)
+    scores = panel.scores(now)
+    judged = _judged(now, panel, subject.name, untouched, again, scores)
     before: tuple[Finding, ...] = ()
     if subject.before is not None:
-        before = _judged(subject.before, panel, subject.name, untouched, Relearned(0, True, ()))
-    scores = oracle_lira(now.margin["forget"], panel.seen.margin["forget"]) if panel.per_sample else None
+        before = _judged(subject.before, panel, subject.name, untouched, Relearned(0, True, ()),
+                         panel.scores(subject.before))  # fmt: skip
     oracle = panel.seen.correct
     kept = joint([accuracy(now.correct[part], oracle[part], subject=subject.name, on=part, direction="higher")
                   for part in ("test", "retain")])  # fmt: skip
@@ -273,7 +278,12 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
 
 
 def _judged(
-    now: Observation, panel: _Panel, subject: str, untouched: float | None, again: Relearned | None
+    now: Observation,
+    panel: _Panel,
+    subject: str,
+    untouched: float | None,
+    again: Relearned | None,
+    scores: Scores | None,
 ) -> tuple[Finding, ...]:
     """What the status rests on, with bands that hold together."""
     oracle, sure, known = panel.seen, now.confidence, panel.seen.confidence
@@ -292,8 +302,8 @@ def _judged(
                                 oracles=panel.steps(untouched)))  # fmt: skip
     if panel.per_sample and now.probe.gone_class is not None:
         found += _class_attack(now, panel, subject, now.probe.gone_class)
-    if panel.per_sample:
-        found += oracle_lira_findings(oracle_lira(now.margin["forget"], oracle.margin["forget"]), subject=subject)
+    if scores is not None:
+        found += oracle_lira_findings(scores, subject=subject)
     return joint(found)
 
 

@@ -12,10 +12,8 @@ S. Kullback, R. A. Leibler, *On information and sufficiency*, Annals of Mathemat
 import torch
 from torch import Tensor
 
-from erasable._plumbing.seeds import generator
 from erasable.evidence import Evidence, Finding, aligned
-
-DRAWS = 1000  # bootstrap resamples
+from erasable.metrics._resampling import bootstrap
 
 
 def kl(target: Evidence, oracles: Evidence, *, subject: str, seed: int = 0) -> Finding:
@@ -25,22 +23,10 @@ def kl(target: Evidence, oracles: Evidence, *, subject: str, seed: int = 0) -> F
     among = torch.stack([_divergences(oracles.values, each).mean(dim=1) for each in oracles.values])
     null = among.sum(dim=1) / (oracles.models - 1)  # zero from itself
     return Finding(metric="KL", subject=subject, value=float(per_sample.mean()), unit="nats", n=len(target.ids),
-                   interval=_bootstrap(per_sample, seed), models=target.models, direction="lower",
+                   interval=bootstrap(per_sample, seed, "kl"), models=target.models, direction="lower",
                    resolution=1e-6).beside(null.tolist())  # fmt: skip
 
 
 def _divergences(oracles: Tensor, model: Tensor) -> Tensor:
     """From (oracles, samples, classes) and (samples, classes) to (oracles, samples)."""
     return (oracles.exp() * (oracles - model)).sum(dim=2)
-
-
-def _bootstrap(values: Tensor, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean over samples."""
-    draws, n = generator(seed, "kl", "bootstrap"), len(values)
-    at_once = max(1, 1_000_000 // n)  # resamples per piece: bounded memory
-    means = torch.cat([
-        values[torch.randint(n, (min(at_once, DRAWS - done), n), generator=draws)].mean(dim=1)
-        for done in range(0, DRAWS, at_once)
-    ])  # fmt: skip
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
-    return low, high
