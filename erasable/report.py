@@ -5,9 +5,11 @@ Section  a verdict in words, and one Row per way of forgetting
 Row      the guarantee, the status, the findings with the oracles' noise beside them, and what the figures draw
 """
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from erasable.errors import InvalidData, NewerVersion
 from erasable.evidence import Finding
@@ -31,6 +33,19 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _one_each(parts: _Model, along: Sequence[float], *names: str, rising: str, bins: bool = False) -> None:
+    """Every named part has a value per entry of `along`, or per bin between two of them. Raises ValueError."""
+    wanted = len(along) - bins
+    if wanted < 1:
+        raise ValueError(f"{len(along)} {rising}, which is too few")
+    for name in names:
+        values = getattr(parts, name)
+        if values is not None and len(values) != wanted:
+            raise ValueError(f"{name} has {len(values)} values where {rising} asks for {wanted}")
+    if any(later < earlier for earlier, later in pairwise(along)):
+        raise ValueError(f"{rising} falls")
+
+
 class Histogram(_Model):
     """Shares of samples per bin of the log-odds of the true class; both ends hold what lies beyond them."""
 
@@ -38,6 +53,11 @@ class Histogram(_Model):
     after: tuple[Share, ...]
     oracles: tuple[Share, ...]
     fresh: tuple[Share, ...]
+
+    @model_validator(mode="after")
+    def _a_share_per_bin(self) -> Self:
+        _one_each(self, self.edges, "after", "oracles", "fresh", rising="edges", bins=True)
+        return self
 
 
 class Guess(_Model):
@@ -70,6 +90,11 @@ class Roc(_Model):
     low: tuple[Share, ...]
     high: tuple[Share, ...]
 
+    @model_validator(mode="after")
+    def _a_rate_per_point(self) -> Self:
+        _one_each(self, self.fpr, "tpr", "low", "high", rising="fpr")
+        return self
+
 
 class Exposed(_Model):
     """One of the samples on which an attack is surest. `picture` is a PNG in base64."""
@@ -92,6 +117,11 @@ class Leakage(_Model):
     oracles: tuple[Share, ...]
     worst: tuple[Exposed, ...] = ()
 
+    @model_validator(mode="after")
+    def _a_share_per_bin(self) -> Self:
+        _one_each(self, self.edges, "after", "oracles", rising="edges", bins=True)
+        return self
+
 
 class Relearning(_Model):
     """Accuracy on the erased samples, in %, while a copy learns from `learns_from`: one value per entry of `steps`.
@@ -108,6 +138,12 @@ class Relearning(_Model):
     oracle_high: tuple[float, ...]
     untouched: tuple[float, ...] | None = None
     random: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _a_value_per_step(self) -> Self:
+        curves = ("after", "oracle_mean", "oracle_low", "oracle_high", "untouched", "random")
+        _one_each(self, self.steps, *curves, rising="steps")
+        return self
 
 
 class Stratum(_Model):

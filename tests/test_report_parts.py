@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from erasable._plumbing import report_curves as curves
 from erasable._plumbing import report_words as words
+from erasable.errors import InvalidData
 from erasable.evidence import Finding
 from erasable.report import Exposed, Leakage, Relearning, Report, Roc
 from tests import toy_report as toy
@@ -271,6 +272,41 @@ def test_what_exceeds_the_oracles_by_hand():
     assert words.leakage_in_words(held).startswith("30.0 % of the erased samples score 2 or more")
     piled = held.model_copy(update={"oracles": (0.0, 0.0, 1.0)})
     assert words.exceeding(piled) == (3.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("part", "change", "told"), [
+    ("roc", {"tpr": [0.5]}, "tpr has 1 values where fpr asks for 3"),
+    ("roc", {"low": []}, "low has 0 values"),
+    ("roc", {"high": [0.0, 0.5, 1.0, 1.0]}, "high has 4 values"),
+    ("roc", {"fpr": [], "tpr": [], "low": [], "high": []}, "0 fpr, which is too few"),
+    ("roc", {"fpr": [0.0, 1.0, 0.5]}, "fpr falls"),
+    ("relearning", {"after": [50.0]}, "after has 1 values where steps asks for 3"),
+    ("relearning", {"oracle_mean": []}, "oracle_mean has 0 values"),
+    ("relearning", {"oracle_low": [1.0] * 4}, "oracle_low has 4 values"),
+    ("relearning", {"oracle_high": [1.0] * 2}, "oracle_high has 2 values"),
+    ("relearning", {"untouched": [1.0]}, "untouched has 1 values"),
+    ("relearning", {"random": [1.0]}, "random has 1 values"),
+    ("relearning", {"steps": [0, 9, 3]}, "steps falls"),
+    ("leakage", {"after": [1.0]}, "after has 1 values where edges asks for 3"),
+    ("leakage", {"oracles": [1.0] * 4}, "oracles has 4 values"),
+    ("leakage", {"edges": [0.0]}, "1 edges, which is too few"),
+    ("histogram", {"fresh": [1.0]}, "fresh has 1 values where edges asks for 3"),
+])  # fmt: skip
+def test_parts_whose_values_do_not_belong_together_are_refused(part, change, told):
+    data = json.loads(BARE.to_json())
+    row = data["sections"][0]["rows"][0]
+    steps, edges, three = [0, 3, 9], [0.0, 1.0, 2.0, 3.0], [0.0, 0.5, 1.0]
+    row["roc"] = [{"attack": "a", **dict.fromkeys(("fpr", "tpr", "low", "high"), three)}]
+    row["relearning"] = [{"learns_from": "x", "steps": steps, **dict.fromkeys(
+        ("after", "oracle_mean", "oracle_low", "oracle_high", "untouched", "random"), three)}]  # fmt: skip
+    row["leakage"] = {"attack": "a", "edges": edges, "after": three, "oracles": three}
+    row["histogram"] = {"edges": edges, "after": three, "oracles": three, "fresh": three}
+    Report.from_json(json.dumps(data))
+    held = row[part]
+    (held[0] if isinstance(held, list) else held).update(change)
+    with pytest.raises(InvalidData, match=f"no report: .*{told}.* at sections.0.rows.0.{part}") as caught:
+        Report.from_json(json.dumps(data))
+    assert "\n" not in str(caught.value)
 
 
 def test_relearning_with_one_step_or_without_the_optional_curves():
