@@ -139,8 +139,10 @@ def test_by_ids_by_file_and_by_label(run, tmp_path):
     assert "2 samples erased" in done("forget", run, "--ids", f"{ids[0]}, {ids[1]}")
     (tmp_path / "ids.txt").write_text(f"{ids[2]}\n\n{ids[3]}\r\n")
     assert "2 samples erased" in done("forget", run, "--ids-file", tmp_path / "ids.txt")
+    (tmp_path / "ids.json").write_text(json.dumps({"ids": [ids[4], ids[6], ids[4]]}))
+    assert "2 samples erased" in done("forget", run, "--ids-file", tmp_path / "ids.json")
     assert "samples erased" in done("forget", run, "--label", "1")
-    assert [each.case for each in Run.open(run).receipts] == ["request-0001", "request-0002", "request-0003"]
+    assert [each.case for each in Run.open(run).receipts] == [f"request-{number:04d}" for number in range(1, 5)]
     assert refused("forget", run, "--ids", ids[0]) == (
         f"error: 1 of 1 ids were erased before, first '{ids[0]}'; expected samples that are still held; "
         "leave them out: receipt 0001 has it"

@@ -168,7 +168,7 @@ def test_data_of_ones_own_need_a_manifest(here, tmp_path):
     ({"--data": "digit"}, "did you mean 'digits'"),
     ({"--data": "breast-cancer"}, "'some_nets:build' failed (IndexError"),
     ({"--forget-ids": "digits/99999"}, "1 of 1 ids are not in 'digits/train', first 'digits/99999'"),
-    ({"--forget-ids": ","}, "--forget-ids without ids"),
+    ({"--forget-ids": ","}, "',' is a list without ids"),
     ({"--manifest": "none.txt"}, "'none.txt' cannot be read"),
     ({"--forget-ids": "digits/99999", "--manifest": "manifest.txt"},
      "1 of 1 ids to forget are not in the training manifest, first 'digits/99999'"),

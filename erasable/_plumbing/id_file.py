@@ -1,4 +1,4 @@
-"""Sample ids in a file of the user's own: text with one per line, or a JSON list."""
+"""Sample ids as users write them: with commas between, or in a file, text with one per line or a JSON list."""
 
 import json
 from pathlib import Path
@@ -20,6 +20,14 @@ def read_ids(file: Path) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(each.strip() for each in names if each.strip()))
     if not found:
         raise EmptyRequest(f"'{file}' is a list without ids", expected="at least one id", do="name the samples")
+    return found
+
+
+def split_ids(text: str) -> tuple[str, ...]:
+    """Ids with commas between, in their order, without repeats. Raises EmptyRequest."""
+    found = tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+    if not found:
+        raise EmptyRequest(f"'{text}' is a list without ids", expected="at least one id", do="name the samples")
     return found
 
 

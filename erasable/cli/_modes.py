@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from erasable.errors import EmptyRequest, SettingsError, StorageError
+from erasable._plumbing.id_file import read_ids, split_ids
+from erasable.errors import SettingsError, StorageError
 
 DATA = ("data_dir", "column", "test_column", "sample_id", "owner", "label_column", "low", "high", "size", "owner_from")
 ANY = ("seed", "as_json")
@@ -68,17 +69,9 @@ def command(options: Mapping[str, Any]) -> str:
 
 
 def ids_of(text: str) -> tuple[str, ...]:
-    """Ids from a file with that name, or else written with commas between. Raises what `read_ids` does."""
-    from erasable._plumbing.id_file import read_ids
-
+    """Ids from a file with that name, or else written with commas between. Raises what reading them raises."""
     file = Path(text).expanduser()
-    if file.is_file():
-        return read_ids(file)
-    names = tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
-    if not names:
-        raise EmptyRequest("--forget-ids without ids", expected="a file, or ids with commas between",
-                           do="name the erased samples")  # fmt: skip
-    return names
+    return read_ids(file) if file.is_file() else split_ids(text)
 
 
 def refuse_used(folder: Path) -> None:

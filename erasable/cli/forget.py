@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from erasable._plumbing.id_file import read_ids, split_ids
 from erasable.cli._fields import build, pairs
 from erasable.cli._options import AsJson, DataAt, RunFolder, Settings, result
-from erasable.errors import EmptyRequest, MissingFile, NotForgettable, SettingsError
+from erasable.errors import NotForgettable, SettingsError
 
 SHOWN = 5  # ids in words; --json has all
 
@@ -17,7 +18,7 @@ def forget(
     run: RunFolder,
     ids: Annotated[str | None, typer.Option(metavar="ID,ID", help="Samples by id, with commas between.")] = None,
     ids_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Samples by id: a text file, one per line.")
+        Path | None, typer.Option(metavar="FILE", help="Samples by id: a file, text with one per line or JSON.")
     ] = None,
     owner: Annotated[str | None, typer.Option(metavar="OWNER", help="All samples of a person.")] = None,
     label: Annotated[
@@ -76,22 +77,11 @@ def forget(
     result("\n".join(words), {"receipt": str(file), **receipt.model_dump(mode="json")}, as_json)
 
 
-def _names(ids: str | None, file: Path | None) -> list[str] | None:
+def _names(ids: str | None, file: Path | None) -> tuple[str, ...] | None:
     """The ids that were given; None when the request is made in another way."""
     if ids is not None:
-        names = [each.strip() for each in ids.split(",") if each.strip()]
-    elif file is not None:
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as wrong:
-            raise MissingFile(f"'{file}' cannot be read ({wrong})", expected="a UTF-8 text file with one id a line",
-                              do="check the path") from None  # fmt: skip
-        names = [each.strip() for each in lines if each.strip()]
-    else:
-        return None
-    if not names:
-        raise EmptyRequest("a list without ids", expected="at least one id", do="name the samples to erase")
-    return names
+        return split_ids(ids)
+    return None if file is None else read_ids(file)
 
 
 def _label(text: str, run: Any, data_at: str | None) -> int:
