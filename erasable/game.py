@@ -2,7 +2,8 @@
 
     fleet = train_fleet(method, data, task, halves(data, models=64, seed=0), folder=...)
     game  = play(fleet, "forget", share=0.1)
-    game.findings("SPM")                       U-LiRA in both games, the most exposed samples, those who stayed
+    game.findings("SPM")                       U-LiRA in both games, the most exposed samples, those who stayed;
+                                               LiRA, RMIA, KLoM and the challenge's score beside
 
 It judges a way of unlearning, not one model: every sample is in and unlearned for some models, and was never there for
 others, so each has its own two distributions. This is the strongest test of single samples here, and the dearest: it
@@ -12,7 +13,9 @@ J. Hayes et al., *Inexact Unlearning Needs More Careful Evaluations to Avoid a F
 arXiv 2403.01218); see `attacks/ulira.py` for the attack.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +24,16 @@ from torch import Tensor
 
 from erasable._plumbing.seeds import generator
 from erasable.attacks._rates import auc, per_sample, rates
-from erasable.attacks.lira import memorisation, strata
+from erasable.attacks.lira import lira, memorisation, strata
+from erasable.attacks.rmia import rmia
 from erasable.attacks.ulira import LEAST, Null, ulira, ulira_retained
 from erasable.dataset import Dataset
-from erasable.errors import PopulationTooSmall, SettingsError
+from erasable.errors import EvidenceError, PopulationTooSmall, SettingsError
 from erasable.evidence import Evidence, Finding, Scores, binomial_interval
 from erasable.exhibits import roc_of
 from erasable.fleet import Fleet, Log, Plan, unlearn_fleet
+from erasable.metrics.challenge_score import challenge_score_of_sides
+from erasable.metrics.klom import klom_of_sides
 from erasable.report import Control, Roc, Row, Stratum
 from erasable.signals import correct_of, log_probabilities
 from erasable.signals.margin import margin_of
@@ -57,14 +63,44 @@ class Game:
         return ulira(self.after, self.forgotten, null=null, plain=self.before if null == "efficacy" else None)
 
     def findings(self, subject: str) -> tuple[Finding, ...]:
-        """For both games the rates and the sample that is attacked best; then what happened to those who stayed."""
+        """For both games the rates and the sample that is attacked best; what happened to those who stayed; then, not
+        judged, `unaware` and `distances`."""
         found: list[Finding] = []
         for null in GAMES:
             scores = self.scores(null)
             found += [*rates(scores, subject=subject), _most_exposed(scores, subject)]
         stayed = auc(ulira_retained(self.after, self.forgotten), subject=subject)
         untouched = auc(ulira_retained(self.before, self.forgotten), subject=subject)
-        return (*found, stayed.model_copy(update={"note": f"{untouched.value:.1f} % before anybody was unlearned"}))
+        found.append(stayed.model_copy(update={"note": f"{untouched.value:.1f} % before anybody was unlearned"}))
+        return (*found, *self.unaware(subject), *self.distances(subject))
+
+    def unaware(self, subject: str) -> tuple[Finding, ...]:
+        """An attacker who does not know of unlearning: fitted on models that unlearned nothing, let loose on those that
+        did. LiRA, the same before anybody was unlearned, and RMIA; unlearned against never-seen samples in each case.
+        Each model is left out of what judges it."""
+        counted = self.forgotten | ~self.before.member
+        asked = partial(lira, truth=self.forgotten, counted=counted)
+        before, after = (Evidence("confidence", each.ids, each.values.double().sigmoid(), each.member)
+                         for each in (self.before, self.after))  # fmt: skip
+        sample_wise = auc(asked(self.after, self.before, paired=True), subject=subject)
+        untouched = auc(asked(self.before), subject=subject)
+        relative = rmia(after, after, references=(before, before), paired=True, online=True,
+                        truth=self.forgotten, counted=counted)  # fmt: skip
+        return (
+            sample_wise.model_copy(update={"note": "by an attacker who does not know that anything was unlearned"}),
+            untouched.model_copy(update={"metric": f"{untouched.metric} before unlearning"}),
+            auc(relative, subject=subject),
+        )
+
+    def distances(self, subject: str, *, seed: int = 0) -> tuple[Finding, ...]:
+        """KLoM and the challenge's score between models that unlearned a sample and models that never had it, with as
+        many of the latter in the former's place beside. Nothing where no sample has models enough."""
+        sides = self.forgotten, ~self.after.member
+        found: list[Finding] = []
+        with suppress(EvidenceError):  # too few models, or a null of 0
+            found += klom_of_sides(self.after, *sides, subject=subject, seed=seed)
+            found.append(challenge_score_of_sides(self.after, *sides, subject=subject, seed=seed)[1])
+        return tuple(found)
 
     def rocs(self) -> tuple[Roc, ...]:
         return tuple(roc_of(self.scores(null)) for null in GAMES)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from erasable.errors import PopulationTooSmall, SettingsError
+from erasable.evidence import Evidence
 from erasable.fleet import Plan, train_fleet
 from erasable.forgettable.spm import SPM
-from erasable.game import halves, judged, play, requests
+from erasable.game import Game, halves, judged, play, requests
 from erasable.network import Network
 from erasable.signals import log_probabilities
 from erasable.signals.margin import margin_of
@@ -43,6 +44,38 @@ def test_doing_nothing_is_caught_and_retraining_is_not(games, null):
     leak, clean = (finding(games[name], f"U-LiRA {null} AUC") for name in ("nothing", "retrain"))
     assert leak.interval[0] > 60
     assert clean.interval[0] < 50 + 1e-9 < clean.interval[1] + 3
+
+
+def test_an_attacker_who_does_not_know_of_unlearning(games):
+    """Doing nothing leaks to it what an untouched model leaks; retraining nothing."""
+    leak, clean = ({each.metric: each for each in games[name].unaware("x")} for name in ("nothing", "retrain"))
+    assert list(leak) == ["LiRA AUC", "LiRA AUC before unlearning", "RMIA online AUC"]
+    assert leak["LiRA AUC"].value == pytest.approx(leak["LiRA AUC before unlearning"].value)
+    assert clean["LiRA AUC before unlearning"] == leak["LiRA AUC before unlearning"]
+    for name in ("LiRA AUC", "RMIA online AUC"):
+        assert leak[name].interval[0] > 60
+        assert clean[name].interval[0] < 50
+
+
+def test_distances_of_the_sides_of_each_sample(games):
+    leak, clean = ({each.metric: each for each in games[name].distances("x")} for name in ("nothing", "retrain"))
+    assert len(leak) == 5
+    for name, each in leak.items():
+        assert not each.inside_noise, name
+        assert "models that unlearned each against" in each.note
+    for way in ("unlearned to never seen", "never seen to unlearned"):
+        name = f"KLoM, {way}, mean"
+        assert leak[name].value > 2 * clean[name].value
+    assert leak["challenge score / null"].value < 0.6 < clean["challenge score / null"].value
+    found = [each.metric for each in games["nothing"].findings("x")]
+    assert found[-8:] == [*(each.metric for each in games["nothing"].unaware("x")), *leak]
+
+
+def test_distances_are_left_out_where_no_sample_has_models_enough(games):
+    whole = games["nothing"]
+    few = Game(*(Evidence(each.signal, each.ids, each.values[:14], each.member[:14])
+                 for each in (whole.before, whole.after)), whole.forgotten[:14], whole.correct)  # fmt: skip
+    assert few.distances("x") == ()
 
 
 def test_the_controls_of_a_game(games):

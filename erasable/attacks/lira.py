@@ -24,7 +24,7 @@ from torch import Tensor
 
 from erasable._plumbing.seeds import generator
 from erasable.attacks._pairs import pairs, scalar, scored
-from erasable.errors import PopulationTooSmall, SettingsError
+from erasable.errors import Misaligned, PopulationTooSmall, SettingsError
 from erasable.evidence import Evidence, Scores, aligned
 
 FLOOR = 1e-6  # the least sigma, in units of the signal: models that all say the same still have a density
@@ -41,10 +41,12 @@ def lira(
     counted: Tensor | None = None,
     location: Location = "median",
     own: int = OWN,
+    paired: bool = False,
 ) -> Scores:
     """Score each pair by `shadows`, whose `member` says who saw what.
 
     shadows         None where the targets are the shadows themselves: then each is left out
+    paired          target i is shadow i, to which something was done since, such as unlearning: it is left out as well
     truth, counted  (models, samples) or (samples,) bool over the targets; `targets.member` and all when None
     own             models from which on a sample has its own sigma
 
@@ -53,7 +55,11 @@ def lira(
     """
     known = targets if shadows is None else shadows
     aligned(targets, known, at_least=3)
-    x, values, leave = scalar(targets), scalar(known), known is targets
+    if paired and known.models != targets.models:
+        raise Misaligned(f"{targets.models} targets and {known.models} shadow models, paired",
+                         expected="the same models, before and after",
+                         do="give one row for each in both")  # fmt: skip
+    x, values, leave = scalar(targets), scalar(known), paired or known is targets
     outside = gaussians(values, ~known.member, leave_out=leave, location=location, own=own)
     asked = pairs(targets, counted, default=torch.ones_like(targets.member)) & (outside.n > 0)
     if offline:

@@ -33,10 +33,14 @@ def rmia(
     gamma: float = 1.0,
     truth: Tensor | None = None,
     counted: Tensor | None = None,
+    paired: bool = False,
 ) -> Scores:
     """Score each pair in [0, 1], from the targets' signal on the samples asked about and on a `population` of others.
 
+    population      may be of the same samples: then none is compared with itself
     references      the reference models' signal on the two; None: the targets are each other's references
+    paired          target i is reference i, to which something was done since, such as unlearning: it is no reference
+                    for itself
     truth, counted  (models, samples) or (samples,) bool over the targets; `targets.member` and all when None
 
     Population samples that a target was fitted on, or that no reference is OUT for, are left out for it. Pairs without
@@ -47,17 +51,20 @@ def rmia(
     if not 0 <= a <= 1 or gamma <= 0:
         raise SettingsError(f"a={a}, gamma={gamma}", expected="a in [0, 1] and gamma over 0", do="correct them")
     on_x, on_z = references or (targets, population)
-    leave = on_x is targets
+    same = on_x is targets
+    leave = same or paired
     aligned(targets, on_x, at_least=2 if leave else 1)
     aligned(population, on_z)
-    if population.models != targets.models or on_x.models != on_z.models or leave != (on_z is population):
+    if (population.models != targets.models or on_x.models != on_z.models or same != (on_z is population)
+            or (paired and on_x.models != targets.models)):  # fmt: skip
         raise Misaligned(f"{targets.models} targets and {on_x.models} references, on the population "
                          f"{population.models} and {on_z.models}", expected="the same models on both",
                          do="collect samples and population from the same models")  # fmt: skip
     x, has_x = _ratio(targets, on_x, leave=leave, online=online, a=a, estimate=False)
     z, has_z = _ratio(population, on_z, leave=leave, online=online, a=a, estimate=True)
     usable = has_z & ~population.member
-    among = usable.sum(1, keepdim=True)  # (models, 1)
+    itself = usable if population.ids == targets.ids else torch.zeros_like(targets.member)
+    among = usable.sum(1, keepdim=True) - itself.long()  # (models, 1), or one less where the sample itself is in there
     asked = pairs(targets, counted, default=torch.ones_like(targets.member)) & has_x & (among > 0)
     if not bool(asked.any()):
         raise PopulationTooSmall(f"{on_x.models} references and {int(among.max())} samples of the population at most",
@@ -65,7 +72,10 @@ def rmia(
                                  "population that the target did not see",
                                  do="train references without the samples")  # fmt: skip
     ordered = torch.where(usable, gamma * z, torch.inf).sort(1).values
-    found = torch.searchsorted(ordered, x * (1 + SAME), right=True).double() / among.clamp(min=1)
+    reached = torch.searchsorted(ordered, x * (1 + SAME), right=True)
+    if population.ids == targets.ids:
+        reached = reached - (itself & (gamma * z <= x * (1 + SAME))).long()
+    found = reached.double() / among.clamp(min=1)
     return scored("RMIA online" if online else "RMIA", targets, found,
                   pairs(targets, truth, default=targets.member), asked)  # fmt: skip
 

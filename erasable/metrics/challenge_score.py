@@ -30,6 +30,7 @@ from erasable._plumbing.seeds import generator
 from erasable.errors import EvidenceError, Misaligned
 from erasable.evidence import Direction, Evidence, Finding
 from erasable.metrics._resampling import against_half, bootstrap, ensembles
+from erasable.metrics._sides import by_sample, judged, sides
 
 DELTA = 1e-5
 PER_UNIT = 100  # thresholds
@@ -59,6 +60,32 @@ def challenge_score(target: Evidence, oracles: Evidence, *, subject: str, gaussi
             floor.append(epsilons(as_many, half))
         note = f"{len(some)} models against {len(half)} oracles, {splits} splits"
     found, null = torch.stack(seen), torch.stack(floor)  # (splits, samples)
+    return _findings(found, null, subject=subject, models=target.models, note=note, seed=seed)
+
+
+def challenge_score_of_sides(
+    margins: Evidence, unlearned: Tensor, never: Tensor, *, subject: str, splits: int = 8, seed: int = 0
+) -> tuple[Finding, Finding, Finding]:
+    """The same inside an unlearning game, where every sample has its own models on both sides, (models, samples) bool.
+
+    F_null is of models that never had the sample, as many as unlearned it. Raises what `klom.klom_of_sides` raises, and
+    EvidenceError where F_null is 0.
+    """
+    given = judged(margins, unlearned, never)
+    seen, floor = [], []
+    for each in sides(margins, unlearned, never, given, splits=splits, seed=seed, name="challenge"):
+        seen.append(by_sample(epsilons(each.unlearned, each.rest), splits))
+        floor.append(by_sample(epsilons(each.as_many, each.rest), splits))
+    found, null = torch.cat(seen, dim=1), torch.cat(floor, dim=1)
+    return _findings(found, null, subject=subject, models=margins.models, note=f"{given.note}, {splits} splits",
+                     seed=seed)  # fmt: skip
+
+
+def _findings(
+    found: Tensor, null: Tensor, *, subject: str, models: int, note: str, seed: int
+) -> tuple[Finding, Finding, Finding]:
+    """From epsilons (splits, samples) of the target and of the null. Raises EvidenceError for a null of 0."""
+    n = found.shape[1]
     worth, among = worths(found).mean(dim=0), worths(null).mean(dim=1)
     expected = float(among.mean())
     if not expected:
@@ -68,8 +95,8 @@ def challenge_score(target: Evidence, oracles: Evidence, *, subject: str, gaussi
 
     def finding(metric: str, value: float, among: Tensor, direction: Direction,
                 interval: tuple[float, float] | None = None) -> Finding:  # fmt: skip
-        return Finding(metric=metric, subject=subject, value=value, interval=interval, n=len(target.ids), note=note,
-                       models=target.models, direction=direction, resolution=1e-6).beside(among.tolist())  # fmt: skip
+        return Finding(metric=metric, subject=subject, value=value, interval=interval, n=n, note=note,
+                       models=models, direction=direction, resolution=1e-6).beside(among.tolist())  # fmt: skip
 
     score, epsilon = float(worth.mean()), float(found.median(dim=1).values.mean())
     return (finding("challenge score", score, among, "higher", (low, high)),

@@ -24,12 +24,14 @@ from torch import Tensor
 from erasable.errors import Misaligned
 from erasable.evidence import Evidence, Finding
 from erasable.metrics._resampling import against_half, bootstrap, ensembles
+from erasable.metrics._sides import by_sample, judged, sides
 
 BINS = 20
 PER_BIN = 5  # oracles
 FLOOR = 1e-5  # of Q, published form
 CLIP = 100.0  # of margins, published form
 DIRECTIONS = ("symmetric", "model||oracles", "oracles||model")
+OF_SIDES = ("unlearned to never seen", "never seen to unlearned")
 
 
 def klom(target: Evidence, oracles: Evidence, *, subject: str, published: bool = False, splits: int = 20,
@@ -68,6 +70,35 @@ def klom(target: Evidence, oracles: Evidence, *, subject: str, published: bool =
     ours, theirs = 100 * value[:, 3], 100 * null[:, 3]
     apart = finding(f"{name} saturated", ours.mean(dim=1), theirs.mean(dim=1), "%", ours.mean(dim=0))
     return *found, apart
+
+
+def klom_of_sides(
+    margins: Evidence, unlearned: Tensor, never: Tensor, *, subject: str, splits: int = 20, seed: int = 0
+) -> tuple[Finding, ...]:
+    """The same inside an unlearning game, where every sample has its own models on both sides, (models, samples) bool.
+
+    For both directions the mean over samples and the 95th percentile; beside it models that never had the sample, as
+    many as unlearned it, in the place of those. Raises Misaligned, PopulationTooSmall where no sample has three models
+    that unlearned it and ten more that never had it, EvidenceError.
+    """
+    given = judged(margins, unlearned, never)
+    seen, floor = [], []
+    for each in sides(margins, unlearned, never, given, splits=splits, seed=seed, name="klom"):
+        seen.append(by_sample(_both_ways(each.unlearned, each.rest, False), splits))
+        floor.append(by_sample(_both_ways(each.as_many, each.rest, False), splits))
+    value, null = torch.cat(seen, dim=2), torch.cat(floor, dim=2)  # (4, splits, samples)
+    note, found = f"{given.note}, {splits} splits", []
+    for row, direction in enumerate(OF_SIDES, start=1):
+        ours, theirs = value[row], null[row]
+        whole = bootstrap(ours.mean(dim=0), seed, f"KLoM {direction}")
+        for of, mine, among, interval in (
+            ("mean", ours.mean(dim=1), theirs.mean(dim=1), whole),
+            ("P95", ours.quantile(0.95, dim=1), theirs.quantile(0.95, dim=1), None),
+        ):
+            found.append(Finding(metric=f"KLoM, {direction}, {of}", subject=subject, value=float(mine.mean()),
+                                 unit="nats", interval=interval, n=len(given.at), models=margins.models, note=note,
+                                 direction="lower", resolution=1e-6).beside(among.tolist()))  # fmt: skip
+    return tuple(found)
 
 
 def divergences(left: Tensor, right: Tensor, *, edges_of: Tensor | None = None) -> Tensor:

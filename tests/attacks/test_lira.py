@@ -110,6 +110,23 @@ def test_offline_never_looks_at_models_that_saw_the_sample():
 
 
 @pytest.mark.parametrize("location", ["median", "mean"])
+def test_a_target_that_was_a_shadow_before_is_left_out_of_the_shadows(location):
+    shadows = population(10, 12, seed=1, shift=1)
+    g = torch.Generator().manual_seed(2)
+    targets = evidence(shadows.values + torch.randn(10, 12, generator=g, dtype=torch.float64), shadows.member)
+    found = lira(targets, shadows, location=location, paired=True)
+    for i in range(10):
+        others = [each for each in range(10) if each != i]
+        rest = evidence(shadows.values[others], shadows.member[others])
+        alone = lira(targets.model(i), rest, location=location)
+        assert torch.allclose(found.values[i], alone.values[0])
+    assert torch.equal(lira(shadows, evidence(shadows.values, shadows.member), paired=True).values,
+                       lira(shadows).values)  # fmt: skip
+    with pytest.raises(Misaligned, match="10 targets and 9 shadow models, paired"):
+        lira(targets, rest, paired=True)
+
+
+@pytest.mark.parametrize("location", ["median", "mean"])
 def test_noise_is_not_found_when_each_model_is_left_out(location):
     """32 a side: fits that hold the attacked model read about 0.556 under the null, leave-one-out reads 0.5."""
     shadows = population(64, 1_500, 0)

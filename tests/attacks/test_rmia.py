@@ -67,6 +67,29 @@ def test_sorting_equals_the_double_loop(online, alone, a, gamma, seed):
     assert len(expected) > 60
 
 
+@pytest.mark.parametrize("online", [False, True])
+def test_a_target_is_no_reference_for_itself_nor_a_sample_its_own_population(online):
+    """In an unlearning game: row i of the targets is row i of the references, later; all on the same samples."""
+    targets, before = drawn(6, 30, 0), drawn(6, 30, 0, shift=1.0)
+    found = rmia(targets, targets, references=(before, before), paired=True, online=online)
+    checked = 0
+    for m in range(6):
+        others = [each for each in range(6) if each != m]
+        own, rest = targets.model(m), Evidence("confidence", before.ids, before.values[others], before.member[others])
+        for t in torch.nonzero(found.counted[m]).flatten().tolist():
+            at = [each for each in range(30) if each != t]
+            z, of_z = (Evidence("confidence", tuple(f"z{i}" for i in at), each.values[:, at], each.member[:, at])
+                       for each in (own, rest))  # fmt: skip
+            x, of_x = (Evidence("confidence", each.ids[t : t + 1], each.values[:, [t]], each.member[:, [t]])
+                       for each in (own, rest))  # fmt: skip
+            alone = rmia(x, z, references=(of_x, of_z), online=online)
+            assert float(found.values[m, t]) == pytest.approx(float(alone.values), abs=1e-12)
+            checked += 1
+    assert checked > 100
+    with pytest.raises(Misaligned):
+        rmia(targets, targets, references=(rest, rest), paired=True)
+
+
 def test_offline_by_hand():
     """a = 1: Pr is the OUT mean. x: .8 / .4 = 2. z: .5 / .5 = 1, .9 / .3 = 3, .8 / .4 = 2: it beats or equals two."""
     x, z = evidence([[0.8]], [[1]]), evidence([[0.5, 0.9, 0.8]], [[0, 0, 0]], "z")

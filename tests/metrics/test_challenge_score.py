@@ -9,7 +9,7 @@ import torch
 from erasable.errors import EvidenceError, PopulationTooSmall
 from erasable.evidence import Evidence
 from erasable.metrics import challenge_score
-from erasable.metrics.challenge_score import epsilons, worths
+from erasable.metrics.challenge_score import challenge_score_of_sides, epsilons, worths
 
 
 def evidence(values):
@@ -157,3 +157,21 @@ def test_null_and_alarm_rates():
     draws = torch.Generator().manual_seed(3)
     assert sum(draw(draws, 0.0) for _ in range(50)) / 50 >= 0.85
     assert sum(not draw(draws, 1.0) for _ in range(50)) / 50 >= 0.95
+
+
+def test_sides_of_a_game_equal_sample_after_sample():
+    from erasable.metrics._sides import judged, sides
+
+    draws = torch.Generator().manual_seed(5)
+    member = torch.rand(32, 12, generator=draws).argsort(0) < 16
+    unlearned = member & (torch.rand(32, 12, generator=draws) < 0.3)
+    margins = evidence(torch.randn(32, 12, generator=draws, dtype=torch.float64) + 2 * unlearned)
+    given = judged(margins, unlearned, ~member)
+    ours, theirs = [], []
+    for each in sides(margins, unlearned, ~member, given, splits=2, seed=0, name="challenge"):
+        for of, kept in ((each.unlearned, ours), (each.as_many, theirs)):
+            kept += [worths(epsilons(of[:, [at]], each.rest[:, [at]])).item() for at in range(of.shape[1])]
+    score, normalised, _ = challenge_score_of_sides(margins, unlearned, ~member, subject="a", splits=2)
+    assert score.value == pytest.approx(sum(ours) / len(ours))
+    assert score.null_mean == pytest.approx(sum(theirs) / len(theirs))
+    assert normalised.value == pytest.approx(sum(ours) / sum(theirs))

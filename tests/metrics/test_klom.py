@@ -8,7 +8,7 @@ import torch
 from erasable.errors import EvidenceError, PopulationTooSmall
 from erasable.evidence import Evidence
 from erasable.metrics import klom
-from erasable.metrics.klom import divergences
+from erasable.metrics.klom import divergences, klom_of_sides
 
 POINTS = 2000
 
@@ -143,3 +143,60 @@ def test_null_and_alarm_rates():
     for of in ("mean", "median", "P95"):
         assert sum(each[f"KLoM symmetric {of}"].inside_noise for each in quiet) / 150 >= 0.9
         assert sum(not each[f"KLoM symmetric {of}"].inside_noise for each in rings) / 50 >= 0.95
+
+
+def played(models=32, samples=30, leak=0.0, seed=0):
+    """A game: half of the models had a sample, a fifth of these unlearned it and keep a `leak`."""
+    draws = torch.Generator().manual_seed(seed)
+    member = torch.rand(models, samples, generator=draws).argsort(0) < models // 2
+    unlearned = member & (torch.rand(models, samples, generator=draws) < 0.25)
+    values = torch.randn(models, samples, generator=draws, dtype=torch.float64) + leak * unlearned
+    return evidence(values), unlearned, ~member
+
+
+def slow_quantile(left, right):
+    """One sample, bins of the right's quantiles: loops."""
+    bins, ordered = min(20, max(2, len(right) // 5)), sorted(right)
+    edges = [(ordered[k * len(right) // bins - 1] + ordered[k * len(right) // bins]) / 2 for k in range(1, bins)]
+
+    def share(values):
+        counts = [0.5] * bins
+        for each in values:
+            counts[sum(edge <= each for edge in edges)] += 1
+        return [count / sum(counts) for count in counts]
+
+    p, q = share(left), share(right)
+    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)), sum(
+        b * math.log(b / a) for a, b in zip(p, q, strict=True)
+    )
+
+
+def test_sides_of_a_game_equal_the_slow_twin():
+    from erasable.metrics._sides import judged, sides
+
+    margins, unlearned, never = played()
+    given = judged(margins, unlearned, never)
+    there, back, null = [], [], []
+    for each in sides(margins, unlearned, never, given, splits=3, seed=0, name="klom"):
+        for of, kept in ((each.unlearned, (there, back)), (each.as_many, (null, []))):
+            for column in range(of.shape[1]):
+                a, b = slow_quantile(of[:, column].tolist(), each.rest[:, column].tolist())
+                kept[0].append(a)
+                kept[1].append(b)
+    found = klom_of_sides(margins, unlearned, never, subject="a", splits=3)
+    assert [each.metric for each in found] == [
+        f"KLoM, {way}, {of}" for way in ("unlearned to never seen", "never seen to unlearned") for of in ("mean", "P95")
+    ]
+    assert found[0].value == pytest.approx(sum(there) / len(there))
+    assert found[2].value == pytest.approx(sum(back) / len(back))
+    assert found[0].null_mean == pytest.approx(sum(null) / len(null))
+    assert len(found[0].null_values) == 3
+
+
+def test_a_shift_of_what_was_unlearned_shows_in_a_game():
+    quiet, loud = (klom_of_sides(*played(samples=200, leak=leak), subject="a") for leak in (0.0, 1.0))
+    assert all(each.inside_noise for each in quiet)
+    assert not any(each.inside_noise for each in loud)
+    assert quiet[0].note.endswith(" that never had it, 20 splits")
+    with pytest.raises(EvidenceError, match="0 splits"):
+        klom_of_sides(*played(), subject="a", splits=0)
