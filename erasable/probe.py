@@ -82,10 +82,16 @@ class Probe:
         return parts if self.peers is None else {**parts, "peers": self.peers}
 
     @property
+    def gone_classes(self) -> tuple[int, ...]:
+        """The numbers of the classes that are `gone`, ascending."""
+        erased = sorted(set(self.labels["forget"].tolist()))
+        return tuple(each for each in erased if self.names[each] in self.gone)
+
+    @property
     def gone_class(self) -> int | None:
         """The one class of which no training sample remains; None for no class or several, or without test samples."""
         erased = set(self.labels["forget"].tolist())
-        return next(iter(erased)) if len(self.gone) == len(erased) == 1 and self.peers is not None else None
+        return self.gone_classes[0] if len(self.gone) == len(erased) == 1 and self.peers is not None else None
 
     def look(self, models: Sequence[Any]) -> "Observation":
         """What the models say now; call it before and after an erasure that works in place."""

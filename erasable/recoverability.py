@@ -5,9 +5,10 @@
     what was kept         of somebody who goes on training and means no harm
     a new head            features stay as they are and only the head is trained again: was only the head cut?
 
-Three things that happen to models in use are tried as well: rounding to int8, pruning and fine-tuning. Knowledge that
-was hidden rather than removed comes back sooner than it comes to models that never had it. An untouched model and one
-with random weights stand beside, so that a reader sees how much room there is between.
+Three things that happen to models in use are tried as well: rounding to int8, pruning and fine-tuning; and a linear
+classifier is fitted on the features as they are: what do they still tell about the erased samples? Knowledge that was
+hidden rather than removed comes back sooner than it comes to models that never had it. An untouched model and one with
+random weights stand beside, so that a reader sees how much room there is between.
 """
 
 import copy
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from erasable._plumbing.seeds import child, seeded
+from erasable._plumbing.seeds import child, generator, seeded
 from erasable.dataset import Dataset
 from erasable.errors import EvidenceError, TaskMismatch
 from erasable.evidence import Evidence, Finding
@@ -28,6 +29,7 @@ from erasable.report import Relearning
 from erasable.signals import correct_of, log_probabilities
 from erasable.stresses.finetune import FineTune
 from erasable.stresses.head_refit import HeadRefit
+from erasable.stresses.linear_probe import LinearProbe
 from erasable.stresses.prune import Prune
 from erasable.stresses.quantize import Quantize
 from erasable.stresses.relearn import Relearn, benign, few_shots
@@ -44,12 +46,14 @@ HANDLED: Mapping[str, Callable[[Any, Probe, int], nn.Module]] = {
     ),
 }
 NEW_HEAD = "a new head"
+LINEAR = "a linear probe"
+SHOWN = 1_000  # samples that the linear probe is fitted on, balanced over classes
 
 
 def lessons(probe: Probe, *, seed: int) -> dict[str, Dataset]:
     """What is trained on, by name."""
     task, erased = probe.task, probe.forget
-    gone = sorted(set(probe.labels["forget"].tolist()) - set(probe.labels["retain"].tolist()))
+    gone = probe.gone_classes
     both = probe.data.only([*erased.ids, *probe.retain.ids]) if gone else erased
     return {
         "the erased samples": erased,
@@ -57,6 +61,20 @@ def lessons(probe: Probe, *, seed: int) -> dict[str, Dataset]:
         "what was kept": benign(task, probe.retain, erased, gone=gone),
         NEW_HEAD: probe.retain,
     }
+
+
+def shown_and_asked(probe: Probe, *, seed: int) -> tuple[Dataset, Tensor]:
+    """What a linear probe is fitted on, and the positions of the erased samples that it is asked about.
+
+    What was kept, and all erased samples. Of a class that is gone nothing was kept to learn its name from: half of its
+    erased samples, by lot, are shown too, and only the other half is asked about.
+    """
+    at = torch.arange(len(probe.forget))
+    lost = torch.isin(probe.labels["forget"], torch.tensor(probe.gone_classes, dtype=torch.long))
+    drawn = at[lost][torch.randperm(int(lost.sum()), generator=generator(seed, "linear probe"))]
+    given = drawn[: len(drawn) // 2]
+    shown = probe.data.only([*(probe.forget.ids[i] for i in given.tolist()), *probe.retain.ids])
+    return shown, at[~torch.isin(at, given)]
 
 
 def curve(model: Any, probe: Probe, name: str, lesson: Dataset, *, seed: int) -> Tensor:
@@ -86,16 +104,22 @@ class Oracles:
         return self._curves[name]
 
     def correct(self, name: str) -> Evidence:
-        """The signal `correct` of the oracles after one of HANDLED."""
+        """The signal `correct` of the oracles after one of HANDLED, or by LINEAR."""
         if name not in self._correct:
             self._correct[name] = self.correct_after(name, self.models)
         return self._correct[name]
 
     def correct_after(self, name: str, models: Sequence[Any]) -> Evidence:
-        probe, fitted = self.probe, torch.zeros(len(models), len(self.probe.forget), dtype=torch.bool)
-        networks = [HANDLED[name](each, probe, child(self.seed, i)) for i, each in enumerate(models)]
-        said = log_probabilities(networks, probe.task, probe.forget, fitted=fitted)
-        return correct_of(said, probe.labels["forget"])
+        probe, at = self.probe, torch.arange(len(self.probe.forget))
+        if name == LINEAR:
+            shown, at = shown_and_asked(probe, seed=self.seed)
+            fit = LinearProbe(budgets=(min(SHOWN, len(shown)),))
+            networks = [fit(each, probe.task, shown, probe.forget.take(at), seed=self.seed).model for each in models]
+        else:
+            networks = [HANDLED[name](each, probe, child(self.seed, i)) for i, each in enumerate(models)]
+        fitted = torch.zeros(len(models), len(at), dtype=torch.bool)
+        said = log_probabilities(networks, probe.task, probe.forget.take(at), fitted=fitted)
+        return correct_of(said, probe.labels["forget"][at])
 
 
 def relearnings(
@@ -129,9 +153,12 @@ def relearnings(
 
 
 def handled(model: Any, oracles: Oracles, *, subject: str) -> tuple[Finding, ...]:
-    """Accuracy on the erased samples after each of HANDLED, done to the oracles as well."""
+    """Accuracy on the erased samples after each of HANDLED and by a linear probe, done to the oracles as well.
+
+    What cannot be done to a model, for it has no weights to prune or no features to read, is left out.
+    """
     found = []
-    for name in HANDLED:
+    for name in (*HANDLED, LINEAR):
         try:
             after, known = oracles.correct_after(name, [model]), oracles.correct(name)
         except TaskMismatch:
