@@ -276,6 +276,29 @@ def test_what_would_only_fail_again_leaves_nothing(run, monkeypatch):
     assert beside(run) == []
 
 
+def test_two_audits_of_one_run_at_once(run, monkeypatch):
+    """The second gets one line and leaves alone what the first has made."""
+    from erasable.audit import judge
+
+    lines = []
+
+    def meanwhile(*given, **named):
+        monkeypatch.setattr("erasable.audit.judge", judge)
+        before = content(run.parent)
+        lines.extend(call("audit", run, "--oracles", 3))
+        assert content(run.parent) == before
+        return judge(*given, **named)
+
+    monkeypatch.setattr("erasable.audit.judge", meanwhile)
+    done("audit", run, "--oracles", 3)
+    code, out, err = lines
+    assert (code, out) == (2, "")
+    assert err == [f"error: '{run}' is being audited by another process; expected one process at a time; wait for it "
+                   "to end, then try again"]  # fmt: skip
+    assert [each.name for each in (run / "reports").iterdir()] == ["0001"]
+    assert beside(run) == []
+
+
 def test_a_real_interruption(run):
     """The signal comes as soon as some models are stored."""
     # Each model takes a while to be stored, so that the signal cannot come too late; and the jobs that a shell runs in

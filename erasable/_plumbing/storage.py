@@ -28,6 +28,7 @@ from torch import Tensor
 from erasable.errors import CorruptRun, DiskFull, StorageError
 
 TEMPORARY = ".tmp"  # how the name of an unfinished file ends
+ALONE = ".alone"  # the file that a process holds which works in a folder alone
 WAIT = 30.0  # seconds that SQLite waits for another process
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -174,6 +175,45 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             os.close(handle)
+
+
+@contextmanager
+def alone(folder: Path, busy: str) -> Iterator[None]:
+    """The only process that works in `folder`, which is made where it is missing and may be gone in the end.
+
+    What is held is a hidden file in there, so that `locked` stays free for single steps; a kill lets it go. Raises
+    StorageError at once, with `busy` as what came, while another process is there.
+    """
+    with translated(folder):
+        handle = None
+        while handle is None:
+            handle = _held(folder, busy)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _held(folder: Path, busy: str) -> int | None:
+    """The open file; None where whoever was there removed it meanwhile."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(folder / ALONE, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), os.stat(folder / ALONE)):
+            return handle
+    except BlockingIOError:
+        os.close(handle)
+        raise StorageError(busy, expected="one process at a time", do="wait for it to end, then try again") from None
+    except FileNotFoundError:
+        pass
+    os.close(handle)
+    return None
 
 
 def sweep_unfinished(path: Path) -> None:

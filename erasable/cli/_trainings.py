@@ -18,6 +18,7 @@ import torch
 
 from erasable import population
 from erasable._plumbing.executors import TrainsSubsets, device_of
+from erasable._plumbing.storage import alone
 from erasable.dataset import Dataset
 from erasable.errors import BatchStatistics, ErasableError, StorageError
 from erasable.fleet import Fleet, Log, Plan, train_fleet
@@ -125,25 +126,28 @@ class _EnoughSteps(Exception):
 
 @contextmanager
 def kept_beside(run: Path, log: Log) -> Iterator[Path]:
-    """A folder for finished models, which is gone afterwards; it stays where the audit can be begun again and go on."""
+    """A folder for finished models, which is gone afterwards; it stays where the audit can be begun again and go on.
+
+    Raises StorageError while another process audits the run.
+    """
     folder = run.with_name(f".{run.name}.audit")
-    found = finished(folder)
-    if found:
-        log(f"{found} models of an interrupted audit are there: what fits is not trained again")
-    try:
-        yield folder
-    except BaseException as wrong:
-        again = isinstance(wrong, ErasableError) and not isinstance(wrong, StorageError)  # it would only come again
-        if (left := finished(folder)) and not again:
-            log(f"{left} finished models stay in '{folder}': the same audit, started again, goes on where it stopped; "
-                "without it remove the folder, for models in it know erased samples")  # fmt: skip
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    if folder.exists():
+    with alone(folder, f"'{run}' is being audited by another process"):
+        found = finished(folder)
+        if found:
+            log(f"{found} models of an interrupted audit are there: what fits is not trained again")
+        try:
+            yield folder
+        except BaseException as wrong:
+            again = isinstance(wrong, ErasableError) and not isinstance(wrong, StorageError)  # it would only come again
+            if (left := finished(folder)) and not again:
+                log(f"{left} finished models stay in '{folder}': the same audit, started again, goes on where it "
+                    "stopped; without it remove the folder, for models in it know erased samples")  # fmt: skip
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
         shutil.rmtree(folder)
 
 
 def finished(folder: Path) -> int:
     """Models that are stored in a folder."""
-    return sum(1 for _ in folder.glob("[!.]*.safetensors")) if folder.is_dir() else 0
+    return sum(1 for _ in folder.rglob("[!.]*.safetensors")) if folder.is_dir() else 0

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -113,6 +114,45 @@ def test_a_lock_keeps_others_out(tmp_path):
         os.close(handle)
     with storage.locked(tmp_path):  # free again
         pass
+
+
+def test_one_process_alone_in_a_folder(tmp_path):
+    """The second is told at once; a step that locks the folder itself is not in its way; and the folder may go."""
+    folder = tmp_path / "deep" / "work"
+    with storage.alone(folder, "'work' is busy"):
+        with (
+            pytest.raises(StorageError, match=r"^'work' is busy; expected one process") as caught,
+            storage.alone(folder, "'work' is busy"),
+        ):
+            pass
+        one_line(caught)
+        with storage.locked(folder):
+            pass
+        shutil.rmtree(folder)
+        with storage.alone(folder, "busy"):  # another folder of that name
+            pass
+    with pytest.raises(ZeroDivisionError), storage.alone(folder, "busy"):
+        1 / 0  # noqa: B018
+    with storage.alone(folder, "busy"):
+        pass
+
+
+def test_a_folder_that_goes_while_it_is_entered(tmp_path, monkeypatch):
+    """Its file was removed between being opened and being held: nobody would see that it is held."""
+    import fcntl
+
+    folder, real = tmp_path / "work", fcntl.flock
+
+    def flock(handle, how):
+        monkeypatch.setattr(fcntl, "flock", real)
+        shutil.rmtree(folder)
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with storage.alone(folder, "busy"):
+        assert folder.is_dir()
+        with pytest.raises(StorageError, match="busy"), storage.alone(folder, "busy"):
+            pass
 
 
 def test_leftovers_of_a_killed_creation_go_and_a_living_one_stays(tmp_path):
