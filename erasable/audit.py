@@ -13,40 +13,21 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
-from erasable._plumbing.seeds import child
-from erasable.attacks.nearest_neighbour import nearest_neighbour
-from erasable.attacks.oracle_lira import findings as oracle_lira_findings
-from erasable.attacks.oracle_lira import oracle_lira
-from erasable.attacks.svc_confidence import shares, svc_confidence
 from erasable.errors import EvidenceError, PopulationTooSmall
-from erasable.evidence import Finding, Scores, joint
+from erasable.evidence import Finding, joint
 from erasable.exhibits import Looked, histogram, leakage_of, roc_of, samples_of
-from erasable.metrics import (
-    accuracy,
-    activation_distance,
-    average_gap,
-    cost,
-    disagreement,
-    energy_distance,
-    js,
-    kl,
-    membership,
-    relearning,
-    tug_of_war,
-    worst_class,
-)
+from erasable.metrics import accuracy, average_gap, cost
+from erasable.panel import Panel, decisive, further
 from erasable.population import Population
 from erasable.probe import Observation, Probe
 from erasable.receipt import LEVELS, Level, Receipt, digest_of_ids
-from erasable.recoverability import Oracles as RelearningOracles
 from erasable.recoverability import handled, relearnings
 from erasable.report import Relearning, Report, Role, Row, Section, Suite
 from erasable.stresses import Relearn, Relearned
@@ -61,6 +42,7 @@ class Subject:
     before   `probe.look([model])` from before the erasure; without it, relearning is not measured and nobody can say
              whether the audit would have seen the samples at all
     untouched  the model itself from before, or one that stands in for it: relearning curves are drawn beside its
+    stand_in   `before` and `untouched` are of another model that was trained alike: nobody held this very pair
     level    the guarantee; the receipt's where there is one
     seconds  of the erasure; preparation_seconds: of what had to be done for it before the request came
     """
@@ -70,51 +52,13 @@ class Subject:
     oracles: Population
     before: Observation | None = None
     untouched: Any = None
+    stand_in: bool = False
     receipt: Receipt | None = None
     level: Level | None = None
     seconds: float | None = None
     preparation_seconds: float | None = None
     role: Role = "method"
     note: str = ""
-
-
-@dataclass(eq=False)
-class _Panel:
-    """A population of oracles, looked at once for all subjects that share it."""
-
-    population: Population
-    seen: Observation
-    seed: int
-    relearn: Relearn
-    suite: Suite = "quick"
-    relearned: dict[float, list[Relearned]] = field(default_factory=dict)
-
-    @cached_property
-    def lessons(self) -> RelearningOracles:
-        return RelearningOracles(self.population.models, self.seen.probe, self.seed)
-
-    @property
-    def per_sample(self) -> bool:
-        """Is each erased sample attacked by itself?"""
-        return self.suite != "quick" and len(self.population) >= 3
-
-    def scores(self, looked: Observation) -> Scores | None:
-        """Of the attack on each erased sample by itself."""
-        return oracle_lira(looked.margin["forget"], self.seen.margin["forget"]) if self.per_sample else None
-
-    @cached_property
-    def shares(self) -> list[float]:
-        seen = self.seen.confidence
-        return shares(seen["retain"], seen["test"], seen["forget"], seed=self.seed)
-
-    def steps(self, untouched: float) -> list[tuple[int, bool]]:
-        if untouched not in self.relearned:
-            probe = self.seen.probe
-            self.relearned[untouched] = [
-                self.relearn(each, probe.task, probe.forget, untouched=untouched, seed=child(self.seed, i))
-                for i, each in enumerate(self.population)
-            ]
-        return [(each.steps, each.reached) for each in self.relearned[untouched]]
 
 
 def judge(
@@ -143,14 +87,14 @@ def judge(
         if len(each.oracles) < 2:
             raise PopulationTooSmall(f"{len(each.oracles)} oracles for '{each.name}'", expected="at least 2",
                                      do="train more: one model hides seed noise")  # fmt: skip
-    panels: dict[int, _Panel] = {}
+    panels: dict[int, Panel] = {}
     rows, looked = [], []
     for subject in subjects:
         panel = panels.get(id(subject.oracles))
         if panel is None:
             seen = probe.look(subject.oracles.models)
             _refuse_no_oracles(subject.name, seen)
-            panel = panels[id(subject.oracles)] = _Panel(subject.oracles, seen, seed, relearn or Relearn(), suite)
+            panel = panels[id(subject.oracles)] = Panel(subject.oracles, seen, seed, relearn or Relearn(), suite)
         now = probe.look([subject.model])
         rows.append(_row(subject, now, panel))
         looked.append(Looked(subject.name, subject.before, now, panel.seen))
@@ -222,7 +166,7 @@ def _without_samples(section: Section) -> Section:
 # --- one row ----------------------------------------------------------------------------------------------------------
 
 
-def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
+def _row(subject: Subject, now: Observation, panel: Panel) -> Row:
     untouched = None
     if subject.before is not None:
         untouched = 100 * float(subject.before.correct["forget"].values[0].mean())
@@ -231,18 +175,18 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
         probe = now.probe
         again = panel.relearn(subject.model, probe.task, probe.forget, untouched=untouched, seed=panel.seed)
     scores = panel.scores(now)
-    judged = _judged(now, panel, subject.name, untouched, again, scores)
+    judged = decisive(now, panel, subject.name, untouched, again, scores)
     before: tuple[Finding, ...] = ()
     if subject.before is not None:
-        before = _judged(subject.before, panel, subject.name, untouched, Relearned(0, True, ()),
-                         panel.scores(subject.before))  # fmt: skip
+        before = decisive(subject.before, panel, subject.name, untouched, Relearned(0, True, ()),
+                          panel.scores(subject.before))  # fmt: skip
     oracle = panel.seen.correct
     kept = joint([accuracy(now.correct[part], oracle[part], subject=subject.name, on=part, direction="higher")
                   for part in ("test", "retain")])  # fmt: skip
     gaps = [*kept, *(each for each in judged if each.metric in ("forget accuracy", "membership AUROC"))]
     shown = [*kept, average_gap(gaps, subject=subject.name)]
-    if panel.suite != "quick":
-        shown += _distances(now, panel, subject.name)
+    pair = None if subject.stand_in else subject.before
+    shown += joint(further(now, pair, panel, subject.name, subject.model))
     if subject.seconds is not None:
         shown.append(cost(subject.seconds, subject=subject.name))
     if subject.preparation_seconds is not None:
@@ -275,60 +219,6 @@ def _row(subject: Subject, now: Observation, panel: _Panel) -> Row:
         relearning=curves,
         power=power_of(judged, before),
     )
-
-
-def _judged(
-    now: Observation,
-    panel: _Panel,
-    subject: str,
-    untouched: float | None,
-    again: Relearned | None,
-    scores: Scores | None,
-) -> tuple[Finding, ...]:
-    """What the status rests on, with bands that hold together."""
-    oracle, sure, known = panel.seen, now.confidence, panel.seen.confidence
-    found = [
-        accuracy(now.correct["forget"], oracle.correct["forget"], subject=subject, on="forget"),
-        svc_confidence(sure["retain"], sure["test"], sure["forget"], subject=subject, oracles=panel.shares,
-                       seed=panel.seed),
-        disagreement(now.prediction, oracle.prediction, subject=subject),
-        kl(now.log_p["forget"], oracle.log_p["forget"], subject=subject, seed=panel.seed),
-    ]  # fmt: skip
-    if "peers" in sure:
-        found.append(membership(sure["forget"], sure["peers"], subject=subject,
-                                oracles=(known["forget"], known["peers"])))  # fmt: skip
-    if again is not None and untouched is not None:
-        found.append(relearning(again.steps, reached=again.reached, n=len(now.probe.forget), subject=subject,
-                                oracles=panel.steps(untouched)))  # fmt: skip
-    if panel.per_sample and now.probe.gone_class is not None:
-        found += _class_attack(now, panel, subject, now.probe.gone_class)
-    if scores is not None:
-        found += oracle_lira_findings(scores, subject=subject)
-    return joint(found)
-
-
-def _class_attack(now: Observation, panel: _Panel, subject: str, erased: int) -> list[Finding]:
-    """Does the erased class look to the model as it does to the oracles? Nothing where too few test samples can say."""
-    labels = torch.cat([now.probe.labels["test"], now.probe.labels["peers"]])
-    try:
-        return [nearest_neighbour(now.fresh, panel.seen.fresh, labels, erased=erased, subject=subject,
-                                  features="log-probabilities", seed=panel.seed)]  # fmt: skip
-    except EvidenceError:
-        return []
-
-
-def _distances(now: Observation, panel: _Panel, subject: str) -> list[Finding]:
-    """What is shown beside what is judged: further distances, and the class that came off worst."""
-    seen, probe = panel.seen, now.probe
-    found = [each(now.log_p["forget"], seen.log_p["forget"], subject=subject, seed=panel.seed)
-             for each in (js, activation_distance)]  # fmt: skip
-    if len(panel.population) >= 4:
-        found += energy_distance(now.margin["forget"], seen.margin["forget"], subject=subject, seed=panel.seed)
-    mine, theirs = ({part: looked.correct[part] for part in ("forget", "retain", "test")} for looked in (now, seen))
-    found.append(tug_of_war(mine, theirs, subject=subject))
-    found.append(worst_class(mine["test"], probe.labels["test"], theirs["test"], subject=subject, on="test",
-                             names=probe.names))  # fmt: skip
-    return found
 
 
 def _why(level: Level | None, receipt: Receipt | None) -> str:

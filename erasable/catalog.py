@@ -103,6 +103,7 @@ SIGNALS = Family("signal", {
 
 ATTACKS = Family("attack", {
     "svc-confidence": "erasable.attacks.svc_confidence:svc_confidence",
+    "difficulty-calibration": "erasable.attacks.difficulty_calibration:difficulty_calibration",
     "oracle-lira": "erasable.attacks.oracle_lira:oracle_lira",
     "threshold": "erasable.attacks.threshold:threshold",
     "ulira": "erasable.attacks.ulira:ulira",

@@ -17,7 +17,7 @@ from erasable._plumbing.seeds import child
 from erasable.audit import Subject, judge
 from erasable.dataset import Dataset
 from erasable.errors import SettingsError
-from erasable.evidence import binomial_interval
+from erasable.evidence import binomial_interval, once_in
 from erasable.population import Population
 from erasable.probe import Probe
 from erasable.report import Control, Row, Suite
@@ -45,7 +45,7 @@ def controls(
     """Two controls per judged number, and two for the status, which rests on all of them together.
 
     erased  samples per random request, of those that are not public
-    null    passes unless the alarm rate is significantly above the 1 / (oracles + 1) that the joint bands promise
+    null    passes unless the alarm rate is significantly above the rate that the joint bands promise
     alarm   passes if "remembered" is the status in at least 95 % of draws; single numbers are shown, not judged
 
     Trains draws x (oracles + 2) models. Raises SettingsError for fewer than one draw, and what `judge` raises.
@@ -59,7 +59,7 @@ def controls(
         alarm.append(b)
         if progress is not None:
             progress(draw + 1, draws)
-    return (*_rates(null, "a fresh oracle", should_ring=False, level=1 / (oracles + 1)),
+    return (*_rates(null, "a fresh oracle", should_ring=False, level=1 / once_in(oracles)),
             *_rates(alarm, "the untouched model", should_ring=True, level=ALARM))  # fmt: skip
 
 

@@ -4,7 +4,7 @@ Models in, Evidence out: a signal. Evidence in, Finding out: a metric or an atta
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,9 @@ from erasable.errors import Misaligned, PopulationTooSmall, TaskMismatch
 
 Direction = Literal["lower", "higher", "match", "none"]
 FEW = 4  # oracles from which one can be held out and the others still have a spread to speak of
-RANGES = {"%": (0.0, 100.0), "nats": (0.0, math.inf), "steps": (0.0, math.inf)}  # what a value of a unit can be
+ALARMS = 0.05  # the share of clean models that may leave the bands of `joint`; more where there are few oracles
+RANGES = {"%": (0.0, 100.0), "steps": (0.0, math.inf)}  # what a value of a unit can be
+TINY, MOST = 1e-12, 700.0  # nats that have a logarithm, and logarithms that have nats
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,18 @@ class Evidence:
         """One model's evidence, still with a models axis."""
         return Evidence(self.signal, self.ids, self.values[index : index + 1], self.member[index : index + 1])
 
+    def samples(self, at: Tensor) -> "Evidence":
+        """The same models on some of the samples, by position."""
+        return Evidence(self.signal, tuple(self.ids[i] for i in at.tolist()), self.values[:, at], self.member[:, at])
+
+    def joined(self, other: "Evidence") -> "Evidence":
+        """The same models on these samples and then on the other's. Raises Misaligned."""
+        if self.signal != other.signal or self.models != other.models:
+            raise Misaligned(f"{self.models} models of '{self.signal}' and {other.models} of '{other.signal}'",
+                             expected="the same models and signal", do="collect both together")  # fmt: skip
+        return Evidence(self.signal, (*self.ids, *other.ids), torch.cat([self.values, other.values], dim=1),
+                        torch.cat([self.member, other.member], dim=1))  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -78,6 +92,12 @@ class Scores:
         if bool(torch.isnan(self.values[self.counted]).any()):
             raise Misaligned(f"the scores of '{self.attack}' hold NaN", expected="numbers or infinities",
                              do="look for a model that diverged, or a spread of zero")  # fmt: skip
+
+    def each(self) -> Iterator["Scores"]:
+        """One model's scores after another, still with a models axis."""
+        for i in range(len(self.values)):
+            at = slice(i, i + 1)
+            yield Scores(self.attack, self.ids, self.values[at], self.truth[at], self.counted[at])
 
 
 def aligned(target: Evidence, reference: Evidence, *, at_least: int = 1) -> None:
@@ -153,11 +173,13 @@ def joint(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
     For quantity m, oracle i has the value v[m, i], and s[m] is their standard deviation, at least one step of
     `resolution`. Each oracle is held out in turn, as a further one would be: its deviation from the mean of the others
-    is divided by the standard deviation of the others. With c = the largest of all these over oracles *and* quantities,
-    corrected for the one oracle less, the bands are mean[m] +- c * s[m]. A further oracle, which the bands meet in the
-    same way, leaves any of them at most about once in (oracles + 1) times, however the quantities depend on each other.
+    is divided by the standard deviation of the others, and the largest over quantities is what it would take to keep
+    this oracle inside. With c = the largest of these over oracles, corrected for the one oracle less, the bands are
+    mean[m] +- c * s[m]. A further oracle, which the bands meet in the same way, leaves any of them at most about once
+    in (oracles + 1) times, however the quantities depend on each other. From 39 oracles on c is the second largest,
+    from 59 on the third and so on: then once in about 20 times, and a single odd oracle no longer blinds all bands.
     Dividing by s[m] itself would not do: it contains the oracle that is held out, and with ten quantities the alarms
-    are then three times as many.
+    are then three times as many. Divergences, in nats, are compared by their logarithms, for their tails are long.
 
     Two or three oracles are too few to hold one out; for them c is Student's t, as if values were normal.
 
@@ -166,28 +188,51 @@ def joint(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     *Resampling-Based Multiple Testing* (1993), with the oracles as the resamples.
     """
     scales: dict[int, tuple[float, float]] = {}
+    held_out: dict[int, Tensor] = {}  # by the number of oracles: for each, its largest distance from the others
     widest = 0.0
     compared = sum(len(each.null_values) > 1 for each in findings)
     for at, finding in enumerate(findings):
         k = len(finding.null_values)
         if k < 2:
             continue
-        values = torch.tensor(finding.null_values, dtype=torch.float64)
-        scales[at] = float(values.mean()), max(float(values.std()), finding.resolution)
+        values, step = _straight(finding)
+        scales[at] = float(values.mean()), max(float(values.std()), step)
         if k < FEW:
             widest = max(widest, _of_few(k, compared))
             continue
         apart = (values - values.mean()) * k / (k - 1)  # from the mean of the others
         others = ((values.var() * (k - 1) - apart.square() * (k - 1) / k) / (k - 2)).clamp_min(0).sqrt()
+        others = torch.where(others > 1e-6 * values.std(), others, 0.0)  # what is left of equal values is rounding
         side = {"lower": apart, "higher": -apart}.get(finding.direction, apart.abs())
-        beyond = torch.where(side > 0, side / others.clamp_min(finding.resolution), 0.0).nan_to_num(posinf=0.0)
-        widest = max(widest, _as_with_one_more(float(beyond.max()), k))
+        beyond = torch.where(side > 0, side / others.clamp_min(step), 0.0).nan_to_num(posinf=0.0)
+        held_out[k] = torch.maximum(held_out.get(k, beyond), beyond)
+    for k, beyond in held_out.items():
+        widest = max(widest, _as_with_one_more(float(beyond.sort(descending=True).values[_outside(k) - 1]), k))
     return tuple(
         finding.model_copy(update={"null_band": _around(*scales[at], widest, finding.unit)})
         if at in scales
         else finding
         for at, finding in enumerate(findings)
     )
+
+
+def once_in(oracles: int) -> int:
+    """How many clean models there are, about, to one that leaves the bands of `joint` by chance."""
+    return round((oracles + 1) / _outside(oracles))
+
+
+def _outside(oracles: int) -> int:
+    """How many of the oracles may lie outside the bands: as many as keep a further one inside in 95 %, at least one."""
+    return max(1, math.floor(ALARMS * (oracles + 1) + 1e-9))
+
+
+def _straight(finding: Finding) -> tuple[Tensor, float]:
+    """The oracles' values on the scale on which they are compared, and the resolution there."""
+    values = torch.tensor(finding.null_values, dtype=torch.float64)
+    if finding.unit != "nats":
+        return values, finding.resolution
+    values = values.clamp_min(TINY)
+    return values.log(), finding.resolution / float(values.mean())
 
 
 def _of_few(k: int, quantities: int) -> float:
@@ -211,6 +256,8 @@ def _as_with_one_more(apart: float, k: int) -> float:
 
 
 def _around(mean: float, scale: float, widest: float, unit: str) -> tuple[float, float]:
+    if unit == "nats":
+        return math.exp(mean - widest * scale), math.exp(min(MOST, mean + widest * scale))
     least, most = RANGES.get(unit, (-math.inf, math.inf))
     return max(least, mean - widest * scale), min(most, mean + widest * scale)
 

@@ -122,9 +122,7 @@ class Observation:
     @cached_property
     def fresh(self) -> Evidence:
         """Log-probabilities on test samples, and after them on the peers."""
-        test, peers = self.log_p["test"], self.log_p["peers"]
-        return Evidence(test.signal, (*test.ids, *peers.ids), torch.cat([test.values, peers.values], dim=1),
-                        torch.cat([test.member, peers.member], dim=1))  # fmt: skip
+        return self.log_p["test"].joined(self.log_p["peers"])
 
     @cached_property
     def prediction(self) -> Evidence:

@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 
 from erasable._plumbing.numbers import span, told
-from erasable.evidence import Finding
+from erasable.evidence import Finding, once_in
 from erasable.receipt import Level
 from erasable.report import Row, Status, Suite
 
 REMEMBERS = {
-    "forget accuracy": 1, "confidence attack": -1, "membership AUROC": 1, "relearning": -1,
+    "forget accuracy": 1, "confidence attack": -1, "membership AUROC": 1, "calibrated confidence": 1,
+    "relearning": -1,
     "per-sample attack AUC": 1, "per-sample attack TPR at 1 % FPR": 1, "most exposed 5 %": 1,
 }  # fmt: skip
 """On which side of the oracles a model lies that still knows the samples; distances have no side."""
@@ -162,8 +163,8 @@ def verdict_of(
         still = ", still remembered by the network" if status == "remembered" else ""
         text = f"Erased from memory{still}. {text}"
     if outside and level == "exact":
-        text += (f" The guarantee is exact, so this is chance (about once in {oracles + 1}) or a defect: try other "
-                 "seeds.")  # fmt: skip
+        text += (f" The guarantee is exact, so this is chance (about once in {once_in(oracles)}) or a defect: try "
+                 "other seeds.")  # fmt: skip
     if test is not None and test.inside_noise is False:
         text += f" It costs accuracy: {evidence_in_words(test)}."
     return text
@@ -207,7 +208,7 @@ def cautions_of(rows: Sequence[Row], *, peers: bool) -> tuple[str, ...]:
                          "that was trained on them from one that was not, so it shows no forgetting.")  # fmt: skip
         if row.role == "retrain" and row.status in ("remembered", "stands out"):
             found.append("The retrained model itself is outside the noise band. That happens about once in "
-                         f"{row.oracles + 1} requests; read the other rows with that in mind.")  # fmt: skip
+                         f"{once_in(row.oracles)} requests; read the other rows with that in mind.")  # fmt: skip
     if any(row.before == () for row in rows):
         found.append("For some rows nothing is known from before the erasure, so nobody can say whether the audit "
                      "would have seen the samples there, and relearning was not measured.")  # fmt: skip

@@ -293,3 +293,43 @@ def test_further_distances_are_shown_and_not_judged(models, probe):
     names = {each.metric for each in row.shown}
     assert {"JS", "activation distance", "energy distance p", "ToW"} <= names, names
     assert not names & {each.metric for each in row.judged}
+
+
+def test_further_attacks_of_the_full_suite_see_the_untouched_model(models, probe):
+    references, fresh, original = models
+    before = probe.look([original])
+    subjects = [Subject(name=name, model=model, oracles=references, before=before, untouched=original)
+                for name, model in (("do nothing", original), ("retrain", fresh))]  # fmt: skip
+    untouched, retrained = judge(subjects, probe, title="t", suite="full", relearn=Relearn(cap=5)).rows
+    for metric in ("RMIA AUC", "logistic attack"):
+        assert untouched.finding(metric).inside_noise is False, metric
+        assert untouched.finding(metric).value > untouched.finding(metric).null_mean, metric
+        assert retrained.finding(metric).inside_noise, metric
+    changed = retrained.finding("delta AUC")
+    assert untouched.finding("delta AUC").value == pytest.approx(50)  # nothing has changed
+    assert changed.value > 60, "retraining gives the erased samples away to whoever holds both versions"
+    assert changed.inside_noise
+    assert retrained.finding("ZRF").inside_noise
+    assert untouched.finding("ZRF").value < retrained.finding("ZRF").value
+
+
+def test_no_pair_of_versions_is_made_up_where_another_model_stands_in(models, probe):
+    references, fresh, original = models
+    few = Population(references.models[:4], references.seeds[:4], "oracle")
+    row = judge([Subject(name="a", model=fresh, oracles=few, before=probe.look([original]), untouched=original,
+                         stand_in=True)], probe, title="t", suite="full", relearn=Relearn(cap=5)).rows[0]  # fmt: skip
+    assert row.finding("delta AUC") is None
+    assert row.finding("RMIA AUC") is not None
+
+
+def test_confidence_beyond_the_oracles_decides_in_every_suite(models, probe):
+    references, fresh, original = models
+    before = probe.look([original])
+    untouched, retrained = judge([Subject(name=name, model=model, oracles=references, before=before)
+                                  for name, model in (("do nothing", original), ("retrain", fresh))],
+                                 probe, title="t", relearn=Relearn(cap=5)).rows  # fmt: skip
+    seen = untouched.finding("calibrated confidence")
+    assert seen in untouched.judged
+    assert seen.inside_noise is False
+    assert seen.value > 0
+    assert retrained.finding("calibrated confidence").inside_noise

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from erasable.errors import Misaligned, PopulationTooSmall, TaskMismatch
-from erasable.evidence import Evidence, Finding, aligned, band, binomial_interval, exposed, joint
+from erasable.evidence import Evidence, Finding, aligned, band, binomial_interval, exposed, joint, once_in
 from erasable.receipt import Exposure
 
 
@@ -154,3 +154,43 @@ def test_exposed_looks_at_parts_and_memory():
     assert exposed([encoder, clean], ("a", "b", "c")).tolist() == [[True, True, False], [False] * 3]
     with pytest.raises(TaskMismatch, match="fitted on"):
         exposed([object()], ("a",))
+
+
+def test_divergences_are_compared_by_their_logarithms():
+    logs = [1.0, 2.0, 3.0, 6.0]
+    (plain,) = joint([finding(0.0, logs)])
+    (nats,) = joint([finding(0.0, [math.exp(each) for each in logs]).model_copy(update={"unit": "nats"})])
+    assert nats.null_band == pytest.approx([math.exp(each) for each in plain.null_band])
+    # values of zero have no logarithm, and still give a band
+    (still,) = joint([finding(0.0, [0.0, 0.0, 1.0, 1.0], resolution=1e-6).model_copy(update={"unit": "nats"})])
+    assert all(math.isfinite(each) for each in still.null_band)
+
+
+def test_one_odd_oracle_among_39_does_not_blind_the_bands():
+    draw = torch.randn(40, generator=torch.Generator().manual_seed(1)).tolist()
+    (calm,) = joint([finding(0.0, draw[:39])])
+    (odd,) = joint([finding(0.0, [*draw[:38], 40.0])])
+    width = calm.null_band[1] - calm.null_band[0]
+    assert odd.null_band[1] - odd.null_band[0] < 8 * width  # its standard deviation still grows
+    (few,) = joint([finding(0.0, [*draw[:37], 40.0])])
+    assert few.null_band[1] - few.null_band[0] > 3 * (odd.null_band[1] - odd.null_band[0])
+
+
+def test_an_odd_oracle_in_a_number_without_spread_does_not_blind_the_other_numbers():
+    """Fifteen oracles agree and one is a sample off: as many steps as it is, and not infinitely many deviations."""
+    draw = torch.randn(16, generator=torch.Generator().manual_seed(2)).tolist()
+    (alone,) = joint([finding(0.0, draw)])
+    beside, _ = joint([finding(0.0, draw), finding(0.0, [*[0.07] * 15, 1.053], resolution=1.053)])
+    assert beside.null_band == pytest.approx(alone.null_band)
+    without, _ = joint([finding(0.0, draw), finding(0.0, [*[0.07] * 15, 1.053])])  # rounding is no spread either
+    assert without.null_band == pytest.approx(alone.null_band)
+
+
+@pytest.mark.parametrize("k", [39, 60])
+def test_many_oracles_ring_once_in_twenty(k):
+    draws, rang = 400, 0
+    g = torch.Generator().manual_seed(k)
+    for draw in torch.randn(draws, 8, k + 1, generator=g).tolist():
+        rang += not all(each.inside_noise for each in joint([finding(row[0], row[1:]) for row in draw]))
+    assert once_in(k) == 20
+    assert 0.02 < rang / draws < 0.085

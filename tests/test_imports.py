@@ -23,6 +23,7 @@ TOP = {
     "demo",
     "exhibits",
     "game",
+    "panel",
     "probe",
     "recoverability",
     "run",

@@ -9,6 +9,8 @@ def told(value: float, unit: str) -> str:
     """A value with its unit where that is one sign long: "98.1 %", "0.053", "41"."""
     if unit == "%":
         return f"{value:.1f} %"
+    if unit == "points":
+        return f"{value:.1f}"
     if unit == "nats":
         return f"{value:.3f}" if value < 10 else f"{value:.1f}"
     if unit == "steps":

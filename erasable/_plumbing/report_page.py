@@ -17,6 +17,11 @@ EXPLAINED = {
     "forget accuracy": "answers right on erased samples",
     "confidence attack": "erased samples taken for never seen",
     "membership AUROC": "erased against fresh samples, 50 = alike",
+    "calibrated confidence": "surer of erased than of fresh samples, beyond the oracles, in points",
+    "RMIA AUC": "relative to the oracles, 50 = guessing",
+    "delta AUC": "told from the change alone, by whoever holds both versions",
+    "logistic attack": "erased samples that a classifier takes for members",
+    "ZRF": "how like a network that learned nothing",
     "per-sample attack AUC": "each sample by itself, 50 = guessing",
     "most exposed 5 %": "score that one sample in twenty exceeds, in standard deviations",
     "disagreement": "answers unlike the oracles'",
@@ -25,6 +30,12 @@ EXPLAINED = {
     "test accuracy": "answers right on test samples",
     "retain accuracy": "answers right on kept samples",
     "average gap": "papers rank by it; see the limits",
+    "JS": "divergence of probabilities, symmetric, nats",
+    "activation distance": "how far all probabilities lie apart",
+    "energy distance": "from all oracles at once",
+    "energy distance p": "how often oracles alone lie so far apart",
+    "ToW": "kept what it should and forgot what it should; 1 is retraining",
+    "test accuracy of the worst class": "answers right on the class that suffers most",
     "time": "the erasure itself",
     "preparation": "before the request came",
     "tuning": "choosing the settings",
@@ -41,6 +52,7 @@ def page(report: Report) -> str:
     environment = Environment(loader=PackageLoader("erasable", "_templates"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     environment.filters.update(duration=duration, percent=lambda share: f"{100 * share:.0f} %", cell=_cell)
+    environment.filters["kept"] = words.kept
     environment.globals.update(words=words)
     names = list(dict.fromkeys(row.name for section in report.sections for row in section.rows))
     colours = {name: i % COLOURS for i, name in enumerate(names)}
@@ -53,7 +65,6 @@ def page(report: Report) -> str:
         levels={level: text for level, text in LEVELS.items()
                 if any(row.level == level for section in report.sections for row in section.rows)},
         views=[_View(section, colours) for section in report.sections],
-        explained=EXPLAINED,
     )  # fmt: skip
 
 
@@ -68,7 +79,14 @@ class _View:
         self.panels = [panel(row, colours) for row in section.rows]
         self.times = times_track(section, colours)
         self.metrics = list(dict.fromkeys(each.metric for row in section.rows for each in (*row.judged, *row.shown)))
-        self.cells = {metric: [_cell(row.finding(metric)) for row in section.rows] for metric in self.metrics}
+        self.cells: dict[str, list[Cell]] = {}
+        self.explained: dict[str, str] = {}
+        for metric in self.metrics:
+            found = [row.finding(metric) for row in section.rows]
+            notes = {each.note for each in found if each is not None}
+            note = notes.pop() if len(notes) == 1 else ""  # said once where it is the same for all
+            self.cells[metric] = [_cell(each, known=note) for each in found]
+            self.explained[metric] = "; ".join(each for each in (EXPLAINED.get(metric, ""), note) if each)
         self.head = {row.name: _head(row) for row in section.rows}
         reach = curves.bands_reach(section.rows)
         self.parts = [_Parts(row, reach, colours[row.name]) for row in section.rows]
@@ -88,7 +106,8 @@ class _Parts:
         self.strata = [(part, [_cell(_named(part.findings, metric)) for metric in self.metrics]) for part in row.strata]
         self.cost = words.cost_in_words(row)
         given = (("noise bands", self.bands), ("ROC", self.roc), ("leakage per sample", self.leakage),
-                 ("relearning", self.relearning), ("strata", self.strata), ("cost", self.cost))  # fmt: skip
+                 ("relearning", self.relearning), ("strata", self.strata), ("power", row.power),
+                 ("cost", self.cost))  # fmt: skip
         self.contents = ", ".join(name for name, part in given if part)
 
 
@@ -125,13 +144,14 @@ class Cell:
     note: str = ""
 
 
-def _cell(finding: Finding | None) -> Cell:
+def _cell(finding: Finding | None, known: str = "") -> Cell:
+    """Per cent is said once, of the value. A note that is `known` is not said again."""
     if finding is None:
         return Cell(NOTHING)
     return Cell(
         value=words.number(finding),
-        interval="" if finding.interval is None else span(*finding.interval, finding.unit),
-        band="" if finding.null_band is None else span(*finding.null_band, finding.unit),
+        interval="" if finding.interval is None else span(*finding.interval, finding.unit).removesuffix(" %"),
+        band="" if finding.null_band is None else span(*finding.null_band, finding.unit).removesuffix(" %"),
         outside=finding.inside_noise is False,
-        note=finding.note,
+        note="" if finding.note == known else finding.note,
     )

@@ -65,7 +65,7 @@ def findings(scores: Scores, *, subject: str) -> tuple[Finding, ...]:
     top = torch.quantile(scores.values, 0.95, dim=1)
     n = len(scores.ids)
     worst = Finding(metric="most exposed 5 %", subject=subject, value=float(top[0]), unit="sd", n=n, models=1,
-                    direction="match").beside(top[1:].tolist())  # fmt: skip
+                    direction="match", resolution=1e-3).beside(top[1:].tolist())  # fmt: skip
     return (*found, worst)
 
 

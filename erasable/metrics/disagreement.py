@@ -19,7 +19,7 @@ def disagreement(target: Evidence, oracles: Evidence, *, subject: str) -> Findin
     null = among.sum(dim=1) / (oracles.models - 1)  # an oracle never disagrees with itself
     low, high = binomial_interval(value / 100 * n, n)
     return Finding(metric="disagreement", subject=subject, value=value, unit="%", interval=(100 * low, 100 * high), n=n,
-                   models=target.models, direction="lower").beside(null.tolist())  # fmt: skip
+                   models=target.models, direction="lower", resolution=100 / n).beside(null.tolist())  # fmt: skip
 
 
 def _differ(left: Tensor, right: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ def test_disagreement_by_hand():
     assert found.null_values == pytest.approx((100 * 0.375, 100 * 0.5, 100 * 0.375))
     with pytest.raises(PopulationTooSmall):
         disagreement(target, evidence([[0, 1, 2, 3]], "prediction"), subject="a")
+    assert found.resolution == 100 / len(target.ids)  # one sample
 
 
 def test_kl_by_hand():
