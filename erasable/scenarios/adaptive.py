@@ -6,7 +6,7 @@ samples of earlier requests. A guarantee for requests that were fixed beforehand
 arXiv 2210.08911).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -31,14 +31,18 @@ TRUTH = (
 class Adaptive:
     """`share` of all samples with the smallest ("boundary") or largest ("confident") lead of the first answer.
 
-    The lead is the log-probability of a model's first answer minus that of its second, in nats.
+    The lead is the log-probability of a model's first answer minus that of its second, in nats. A call chooses one
+    request. Whoever goes on (`erasable.rehearsal`) calls again for each of the `rounds`, with what the model says then.
     """
 
     choice: Choice = "boundary"
     share: float = 0.01
+    rounds: int = 10
 
     def __post_init__(self) -> None:
         refuse_share(self.share)
+        if self.rounds < 1:
+            raise SettingsError(f"rounds={self.rounds}", expected="1 or more", do="correct the number")
         if self.choice not in get_args(Choice):
             raise SettingsError(f"choice '{self.choice}'", expected="boundary or confident", do="choose one of them")
 
@@ -71,4 +75,4 @@ class Adaptive:
         following = data.take(able[count : 2 * count].sort().values)
         return Scenario("adaptive", data, (Request(f"adaptive ({self.choice}), seed {seed}", forget.ids),), TRUTH,
                         {"next in line": following} if len(following) else {},
-                        {**asdict(self), "seed": seed, "looked_at": len(at)})  # fmt: skip
+                        {"choice": self.choice, "share": self.share, "seed": seed, "looked_at": len(at)})  # fmt: skip
