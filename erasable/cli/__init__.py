@@ -1,4 +1,4 @@
-"""The command line: `erasable demo | ls | train | forget | audit | report`.
+"""The command line: `erasable demo | ls | train | forget | audit | rehearse | report`.
 
 Results go to standard output, as words or with --json as JSON; what is being done goes to standard error. Exit codes:
 
@@ -24,6 +24,7 @@ from erasable.cli.audit import audit
 from erasable.cli.demo import demo
 from erasable.cli.forget import forget
 from erasable.cli.ls import ls
+from erasable.cli.rehearse import rehearse
 from erasable.cli.report import report
 from erasable.cli.train import train
 from erasable.errors import ErasableError, UnknownName
@@ -36,7 +37,7 @@ UsageError: type[Exception] = next(
 )
 
 app = typer.Typer(name="erasable", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-COMMANDS: tuple[Callable[..., None], ...] = (demo, ls, train, forget, audit, report)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, ls, train, forget, audit, rehearse, report)
 for command in COMMANDS:
     app.command(command.__name__)(command)
 

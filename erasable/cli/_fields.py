@@ -1,6 +1,7 @@
 """Settings from text: `name=value` for the fields of a frozen dataclass, `recipe.lr=0.01` for those of a nested one."""
 
 import dataclasses
+import shlex
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,8 @@ TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0":
 def build(kind: type[Any], given: Mapping[str, str], what: str) -> Any:
     """`kind()` with the settings in `given` instead of its defaults; `what` names it in messages.
 
-    Raises SettingsError for an unknown name or a value of another type, and what the class itself refuses.
+    Raises SettingsError for an unknown name, a value of another type or none where there is no default, and what the
+    class itself refuses.
     """
     known = dict(_known(kind))
     nested: dict[str, dict[str, Any]] = {}
@@ -29,10 +31,30 @@ def build(kind: type[Any], given: Mapping[str, str], what: str) -> Any:
             nested.setdefault(outer, {})[inner] = value
         else:
             changed[name] = value
-    base = kind()
+    needed = [each.name for each in dataclasses.fields(kind)
+              if each.init and each.default is each.default_factory is dataclasses.MISSING]  # fmt: skip
+    if lost := [name for name in needed if name not in changed]:
+        raise SettingsError(f"{what} without '{lost[0]}'", expected=f"a value for {', '.join(needed)}",
+                            do=f"add {lost[0]}=...")  # fmt: skip
+    base = kind(**{name: changed[name] for name in needed})
     for outer, values in nested.items():
         changed[outer] = dataclasses.replace(getattr(base, outer), **values)
     return dataclasses.replace(base, **changed)
+
+
+def named(family: str, text: str) -> Any:
+    """What "NAME setting=value ..." says, a name of the catalog or package.module:Class; quotes as in a shell.
+
+    Raises UnknownName, SettingsError.
+    """
+    from erasable import catalog
+
+    try:
+        name, *settings = shlex.split(text)
+    except ValueError as wrong:
+        raise SettingsError(f"'{text}' ({wrong})", expected="a name, then settings such as share=0.1",
+                            do="close the quotes, or name one") from None  # fmt: skip
+    return build(catalog.get(family, name), pairs(settings), name)
 
 
 def pairs(given: list[str] | None) -> dict[str, str]:

@@ -17,6 +17,24 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting; an unknown one lists those that exist. Repeatable."),
 ]
+MethodName = Annotated[
+    str, typer.Argument(metavar="METHOD", help="A method of the catalog, such as spm ('erasable ls').")
+]
+NetworkName = Annotated[
+    str | None, typer.Option(metavar="NETWORK", help="The network, such as 'mlp width=64 depth=2' or convnet.")
+]
+Public = Annotated[int, typer.Option(metavar="N", help="Declare up to N samples not erasable, by whole owners.")]
+PublicWithout = Annotated[
+    list[int] | None, typer.Option(metavar="LABEL", help="A label that no public sample has. Repeatable.")
+]
+Shift = Annotated[int, typer.Option(help="Augment pictures: move them by up to so many pixels.")]
+Flip = Annotated[bool, typer.Option("--flip", help="Augment pictures: mirror them.")]
+Relearning = Annotated[
+    bool, typer.Option(help="Measure how soon the erased samples are learned again. Needs trainable outputs.")
+]
+Show = Annotated[
+    bool, typer.Option("--show-samples", help="Show erased samples in the report. They are personal data.")
+]
 
 
 def result(words: str, facts: Mapping[str, Any], as_json: bool) -> None:

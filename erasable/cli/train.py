@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from erasable.cli._fields import build, pairs
+from erasable.cli._method import fitting, settings_of
 from erasable.cli._options import (
     WHERE,
     AsJson,
@@ -15,43 +15,41 @@ from erasable.cli._options import (
     Columns,
     DataDir,
     Epochs,
+    Flip,
     High,
     LabelColumn,
     Low,
+    MethodName,
+    NetworkName,
     Owner,
     OwnerFrom,
+    Public,
+    PublicWithout,
     Rate,
     SampleId,
     Settings,
+    Shift,
     Size,
     TestColumns,
     result,
 )
-from erasable.errors import SettingsError, StorageError
+from erasable.errors import StorageError
 
 
 def train(
-    method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="A method of the catalog, such as spm ('erasable ls').")
-    ],
+    method: MethodName,
     data: Annotated[str, typer.Option(metavar="DATA", help=f"What to train on: {WHERE}")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to make: a new path or an empty folder.")],
     seed: Annotated[int, typer.Option(help="Decides all that is random.")] = 0,
-    public: Annotated[
-        int, typer.Option(metavar="N", help="Declare up to N samples not erasable, by whole owners.")
-    ] = 0,
-    public_without: Annotated[
-        list[int] | None, typer.Option(metavar="LABEL", help="A label that no public sample has. Repeatable.")
-    ] = None,
+    public: Public = 0,
+    public_without: PublicWithout = None,
     settings: Settings = None,
-    network: Annotated[
-        str | None, typer.Option(metavar="NETWORK", help="The network, such as 'mlp width=64 depth=2' or convnet.")
-    ] = None,
+    network: NetworkName = None,
     epochs: Epochs = None,
     batch: Batch = None,
     lr: Rate = None,
-    shift: Annotated[int, typer.Option(help="Augment pictures: move them by up to so many pixels.")] = 0,
-    flip: Annotated[bool, typer.Option("--flip", help="Augment pictures: mirror them.")] = False,
+    shift: Shift = 0,
+    flip: Flip = False,
     data_dir: DataDir = None,
     column: Columns = None,
     test_column: TestColumns = None,
@@ -68,36 +66,22 @@ def train(
 
     Example: erasable train spm --data digits --public 450 --set encoder=public --set similarity=covariance --out run
     """
+    options = dict(locals())
     from erasable._plumbing.progress import Steps, duration
     from erasable._plumbing.settings import to_json
-    from erasable.catalog import METHODS
     from erasable.cli._source import source_of
     from erasable.run import Run
     from erasable.source import OWN
     from erasable.tasks.classification import Classification
 
-    kind = METHODS[method]
-    given = pairs(settings)
-    short = {"network": network, "recipe.epochs": epochs, "recipe.batch": batch, "recipe.lr": lr}
-    shortcuts = {name: str(value) for name, value in short.items() if value is not None}
-    if twice := sorted(given.keys() & shortcuts.keys()):
-        raise SettingsError(f"'{twice[0]}' twice", expected="each setting once", do="leave one out")
-    given |= shortcuts
-    build(kind, given, method)
+    given = settings_of(method, options)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise StorageError(f"'{out}' is in use", expected="a new path or an empty folder",
                            do="choose another path, or remove what is there")  # fmt: skip
-    named = {"data_dir": data_dir, "column": column, "test_column": test_column, "sample_id": sample_id, "owner": owner,
-             "label_column": label_column, "low": low, "high": high, "size": size,
-             "owner_from": owner_from}  # fmt: skip
-    source = source_of(data, named, public=public, public_without=public_without or ())
+    source = source_of(data, options, public=public, public_without=public_without or ())
     samples, fresh = source.train(), source.test()
     task = Classification.of(samples, shift=shift, flip=flip)
-    if len(task.shape) == 1 and "network" not in given and getattr(kind(), "network", "") == "convnet":
-        given["network"] = "mlp"  # rows of numbers have no neighbours to convolve
-    chosen = build(kind, given, method)
-    task.check(samples)
-    _refuse_unbuildable(chosen, task)
+    chosen = fitting(method, given, task, samples)
     with Steps().step(f"training {method} on {len(samples)} samples", about=_guess(chosen, len(samples))) as told:
         start = time.perf_counter()
         model = chosen.train(samples, task, seeds=[seed], progress=told)[0]
@@ -124,17 +108,6 @@ def train(
         "exposure": exposure, "digest": samples.digest(),
     }  # fmt: skip
     result("\n".join(words), facts, as_json)
-
-
-def _refuse_unbuildable(method: Any, task: Any) -> None:
-    """Find out that a network does not exist, or does not fit the data, before a training is announced."""
-    from erasable._plumbing.architecture import build_encoder
-    from erasable._plumbing.seeds import seeded
-
-    with seeded(0, "check"):
-        for each in ("network", "key_network"):
-            if hasattr(method, each):
-                build_encoder(getattr(method, each), task.shape)
 
 
 def _guess(method: Any, samples: int) -> float:
