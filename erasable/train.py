@@ -205,6 +205,7 @@ def fit(
                 for name, parameter in network.named_parameters():
                     if name in leaves:
                         parameter.copy_(leaves[name][i])
+    optimizer.zero_grad(set_to_none=True)  # or every model would carry its last gradient about
     return [network.eval().requires_grad_(False) for network in networks], state
 
 

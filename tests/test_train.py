@@ -14,7 +14,7 @@ from erasable.dataset import Dataset
 from erasable.errors import BatchStatistics, DataError, InvalidData, SettingsError
 from erasable.tasks.classification import Classification
 from erasable.train import Recipe, Supervised, fit, member_batch, refuse_batch_statistics
-from tests.toys import blob_task, blobs
+from tests.toys import NETWORK, blob_task, blobs
 
 DATA, TASK = blobs(30), blob_task()
 RECIPE = Recipe(epochs=3, batch=8, lr=0.02)
@@ -261,3 +261,8 @@ def test_data_that_do_not_fit_are_refused_before_training():
         fit(PLAIN, PICTURES, RECIPE, seeds=[1])
     with pytest.raises(DataError, match="no samples"):
         fit(PLAIN, DATA.where("label", 9), RECIPE, seeds=[1])
+
+
+def test_a_trained_network_does_not_carry_its_last_gradient_about():
+    model = NETWORK.train(blobs(), blob_task(), seeds=[0])[0]
+    assert all(p.grad is None for p in model.parameters())

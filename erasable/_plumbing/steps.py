@@ -1,0 +1,79 @@
+"""Steps of an optimiser on a loss of one's own, over batches of what is erased and of what stays."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from erasable._plumbing.batching import shuffled
+from erasable._plumbing.seeds import child
+from erasable.dataset import Dataset
+from erasable.request import Split
+from erasable.task import Batch, Task
+from erasable.train import Recipe
+
+Given = TypeVar("Given")
+
+
+def descend(
+    model: nn.Module,
+    batches: Iterable[Given],
+    loss: Callable[[Given], Tensor],
+    recipe: Recipe,
+    *,
+    steps: int,
+    moving: Sequence[Tensor] | None = None,
+) -> None:
+    """A fresh optimiser takes one step on `loss(batch)` for each of `batches`, `steps` in all for the learning rate.
+
+    moving  (one bool tensor per parameter) the weights that may move. The others are put back after every step: a
+            gradient of zero would not hold them, for weight decay and momentum go on
+
+    The parameters must take gradients (`weights.unfrozen`); what the loss does not touch stays.
+    """
+    held = [p for p in model.parameters() if p.requires_grad]
+    before = None if moving is None else [p.detach().clone() for p in held]
+    optimizer = recipe.optimiser(held)
+    for step, batch in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * recipe.factor(step, steps)
+        optimizer.zero_grad(set_to_none=True)
+        loss(batch).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if moving is not None and before is not None:
+            with torch.no_grad():
+                for weight, free, old in zip(held, moving, before, strict=True):
+                    torch.where(free, weight, old, out=weight.data)
+
+
+def batches_in(data: Dataset, size: int, *, epochs: int = 1) -> int:
+    """How many steps `shuffled` gives."""
+    return epochs * -(-len(data) // size)
+
+
+def pairs(
+    task: Task, split: Split, size: int, *, epochs: int, seed: int, over: str = "retain"
+) -> Iterator[tuple[Batch, Batch]]:
+    """(batch of what is erased, batch of what stays); an epoch is one pass over `over`, the other is gone through again
+    and again. Both are shuffled and augmented as in training."""
+    long, short = (split.retain, split.forget) if over == "retain" else (split.forget, split.retain)
+    rounds = -(-batches_in(long, size, epochs=epochs) // batches_in(short, size))
+    again = shuffled(task, short, size, epochs=rounds, seed=child(seed, "short"))
+    for first in shuffled(task, long, size, epochs=epochs, seed=child(seed, "long")):
+        second = next(again)
+        yield (second, first) if over == "retain" else (first, second)
+
+
+@contextmanager
+def still_statistics(model: nn.Module) -> Iterator[None]:
+    """Batch normalisation uses its running statistics inside and does not move them: for batches of what is erased."""
+    layers = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.training]
+    for each in layers:
+        each.eval()
+    try:
+        yield
+    finally:
+        for each in layers:
+            each.train()
