@@ -253,24 +253,25 @@ def fleet() -> str:
     return "\n".join([*lines, "", note, "", _source(path, content)])
 
 
-SETS = {"digits": "Digits", "fashion-mnist": "Fashion-MNIST, 4,500 pictures"}
+SETS = {"digits": "Digits", "fashion-mnist": "Fashion-MNIST, 2,000 pictures"}
 REQUESTS = ("random 10 %", "one owner", "one class")
+SHORT = {"remembered": "leaks", "stands out": "differs", "cannot tell": "cannot tell", "no trace": "no trace"}
+TELLING = ("calibrated confidence", "KL", "RMIA AUC", "delta AUC", "recovery by five of each class", "test accuracy")
 
 
 def panel() -> str:
-    """Every way of forgetting: its status for each request, and what the unlearning game finds."""
-    from erasable.report import STATUSES
-
+    """Every way of forgetting: what its models came to for each request, and what the unlearning game finds."""
     path = "experiments/results/audit_panel.json"
     content = _stored(path)
     if content is None:
         return _not_measured("python experiments/audit_panel.py --data-dir DATA")
     units, lines = content["units"], []
     for name, title in SETS.items():
+        judged = {each: units.get(f"{name}/{each}", {"rows": ()})["rows"] for each in REQUESTS}
         rows: dict[str, dict[str, str]] = {}
-        for request in REQUESTS:
-            for row in units.get(f"{name}/{request}", {"rows": ()})["rows"]:
-                rows.setdefault(row["name"], {})[request] = STATUSES[row["status"]]
+        for request, found in judged.items():
+            for row in found:
+                rows.setdefault(row["name"], {})[request] = _counted(row["statuses"])
         for key, unit in units.items():
             if key.startswith(f"{name}/game/"):
                 for way, played in unit["ways"].items():
@@ -286,7 +287,37 @@ def panel() -> str:
             told = [cells.get(each, "-") for each in (*REQUESTS, "game", "high")]
             lines.append(f"| {way} | {' | '.join(told)} |")
         lines.append("")
+        for request, found in judged.items():
+            lines += _telling(f"{title}, {request}", found)
     return "\n".join([*lines, _source(path, content)])
+
+
+def _counted(statuses: list[str]) -> str:
+    """ "no trace", or "leaks 3, differs 2" where models came to different ends."""
+    counts = {SHORT[each]: statuses.count(each) for each in SHORT if each in statuses}
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{each} {n}" for each, n in counts.items())
+
+
+def _telling(title: str, rows: list[dict[str, Any]]) -> list[str]:
+    """The numbers that say most: mean and standard deviation over models, and the oracles' band."""
+    if not rows:
+        return []
+    lines = [f"{title}: mean \u00b1 sd over models, in brackets the oracles' band", "",
+             f"| | {' | '.join(TELLING)} |", "|---" * (len(TELLING) + 1) + "|"]  # fmt: skip
+    for row in rows:
+        cells = []
+        for metric in TELLING:
+            found = row["findings"].get(metric)
+            digits = 3 if metric == "KL" else 2 if metric.startswith("recovery") else 1
+            cells.append("-" if found is None else _with_band(found, digits))
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _with_band(found: dict[str, Any], digits: int) -> str:
+    spread = f" \u00b1 {found['sd']:.{digits}f}" if "sd" in found else ""
+    band = f" ({found['low']:.{digits}f} to {found['high']:.{digits}f})" if found.get("low") is not None else ""
+    return f"{found['value']:.{digits}f}{spread}{band}"
 
 
 def _pairs(name: str, first: str, last: str) -> str:

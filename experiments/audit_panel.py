@@ -8,8 +8,8 @@ Five models of each kind, trained from five seeds, forget in each way; every row
 doing nothing fails, SPM with a public encoder cannot be told from its oracles; what plain SPM and MUNKEY leak is
 printed, whatever it is. A clean model is outside its bands by chance about once in 20.
 
-Fashion-MNIST is 2,000 pictures and a ConvNet that keeps its 4 x 4 positions, which learns 95 % of what it saw and 81 %
-of what it did not: where nothing is learned by heart, nothing can be forgotten, and no audit has anything to find.
+Fashion-MNIST is 2,000 pictures and an MLP, which learns 98 % of what it saw and 81 % of what it did not: where nothing
+is learned by heart, nothing can be forgotten, and no audit has anything to find.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def digit_kinds() -> dict[str, Any]:
 
 
 def fashion_kinds() -> dict[str, Any]:
-    network, recipe = "convnet widths=8,16,32 groups=4 pool=4", Recipe(epochs=20)
+    network, recipe = "mlp width=128 depth=2", Recipe(epochs=20)
     munkey = MUNKEY(network="vit patch=7 width=32 depth=2 heads=4 stem=16", value_width=32, keys="pixels",
                     recipe=replace(recipe, lr=3e-3))  # fmt: skip
     return {
