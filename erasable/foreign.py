@@ -12,6 +12,7 @@ manifest, is the word of whoever trained the model, and all that is said about m
 Weights are read from safetensors files only. A file for `torch.load` is a pickle, which runs the code that is in it.
 """
 
+import hashlib
 import importlib
 import inspect
 import shlex
@@ -55,14 +56,23 @@ TRIED = 16  # samples that a network is tried on
 
 
 class Foreign(nn.Module):
-    """A network with the task it is for and the samples it was trained on; it is frozen and put into eval mode."""
+    """A network with the task it is for and the samples it was trained on; it is frozen and put into eval mode.
+
+    `method` is there for networks that an Architecture trained here; how others came to be, nobody knows.
+    """
 
     memory: Memory | None = None
+    method: "Architecture"
 
-    def __init__(self, network: nn.Module, task: Task, trained_ids: Iterable[str], *, name: str = "network") -> None:
+    def __init__(
+        self, network: nn.Module, task: Task, trained_ids: Iterable[str], *, name: str = "network",
+        method: "Architecture | None" = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.network = network.requires_grad_(False)
         self.task, self.name = task, name
+        if method is not None:
+            self.method = method
         ids = frozenset([trained_ids] if isinstance(trained_ids, str) else trained_ids)
         self.exposure = Exposure.trained({"network": ids}, ids, task)
         self.eval()
@@ -128,6 +138,13 @@ class Architecture:
     needs_data: ClassVar[bool] = False
 
     @property
+    def source(self) -> str:
+        """SHA-256 of the module that `build` is in: another one, another design, whatever its name."""
+        build = _found(self.build) if isinstance(self.build, str) else self.build
+        file = getattr(inspect.getmodule(build), "__file__", None)
+        return hashlib.sha256(b"" if file is None else Path(file).read_bytes()).hexdigest()
+
+    @property
     def called(self) -> str:
         return self.build if isinstance(self.build, str) else getattr(self.build, "__qualname__", "build")
 
@@ -149,11 +166,19 @@ class Architecture:
         self, data: Dataset, task: Task, *, seeds: Sequence[int], progress: Progress | None = None
     ) -> list[Foreign]:
         """Raises what `train.fit` raises."""
+        return self.train_subsets(data, task, seeds=seeds, subsets=None, progress=progress)
+
+    def train_subsets(
+        self, data: Dataset, task: Task, *, seeds: Sequence[int], subsets: Tensor | None,
+        progress: Progress | None = None,
+    ) -> list[Foreign]:  # fmt: skip
+        """Member i on the samples at positions `subsets[i]` (members, m) alone; all on all of them when None."""
         objective = Supervised(lambda: self.network(task), task)
         alone = self.sequential if self.sequential is not None else len(seeds) > 1 and not self._as_one(objective, data)
-        trained = train_members(objective, data, self.recipe, seeds=seeds, sequential=alone, progress=progress)
-        return [Foreign(network, task, data.ids, name=f"seed {seed}")
-                for (network, _), seed in zip(trained, seeds, strict=True)]  # fmt: skip
+        trained = train_members(objective, data, self.recipe, seeds=seeds, subsets=subsets, sequential=alone,
+                                progress=progress)  # fmt: skip
+        return [Foreign(network, task, data.ids if subsets is None else data.take(subsets[i]).ids,
+                        name=f"seed {seeds[i]}", method=self) for i, (network, _) in enumerate(trained)]  # fmt: skip
 
     def _as_one(self, objective: Supervised, data: Dataset) -> bool:
         """Does one step of two members go through? Somebody's forward pass may do what cannot be vectorised."""
@@ -171,7 +196,8 @@ class Architecture:
     def restore(self, task: Task, weights: dict[str, Tensor], memory: Memory | None, exposure: Exposure) -> Foreign:
         """The model whose state_dict is `weights`."""
         with seeded(0, "restore"):
-            model = Foreign(self.network(task), task, exposure.parts["network"])
+            model = Foreign(self.network(task), task, exposure.parts["network"], method=self)
+        model.exposure = exposure
         model.load_state_dict(weights)
         return model
 

@@ -17,6 +17,8 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 import pyarrow.parquet
 
+from erasable._plumbing import storage
+from erasable.cli import _trainings
 from erasable.datasets import digits
 from erasable.foreign import Architecture
 from erasable.report import Report
@@ -51,12 +53,12 @@ def place(tmp_path_factory):
     try:
         design = Architecture(build="some_nets:build", recipe=Recipe(epochs=3))
         task = Classification.of(data)
-        models = [*design.train(data, task, seeds=[0]), *design.train(data.without(gone), task, seeds=[1, 2, 3])]
+        models = [*design.train(data, task, seeds=[0]), *design.train(data.without(gone), task, seeds=[1, 2, 3, 4])]
     finally:
         sys.path.remove(str(folder))
         del sys.modules["some_nets"]
     (folder / "oracles").mkdir()
-    for name, model in zip(("before", "after", "oracles/1", "oracles/2"), models, strict=True):
+    for name, model in zip(("before", "after", "oracles/1", "oracles/2", "third"), models, strict=True):
         safetensors.torch.save_file(model.network.state_dict(), folder / f"{name}.safetensors")
     torch.save(models[0].network.state_dict(), folder / "before.pt")
     (folder / "ids.txt").write_text("\n".join(gone))
@@ -102,6 +104,123 @@ def test_weights_are_audited_with_oracles_that_are_trained_here(here, tmp_path):
     assert "trained here" in report.sections[0].rows[0].note
     assert report.sections[0].rows[0].oracle_seeds == (2001, 2002)
     assert {each.id for each in report.sections[0].samples} == {"digits/00002", "digits/00003"}
+
+
+def test_a_suite_decides_what_is_tried(here, tmp_path):
+    """With oracles as many as are there: three are enough to attack each sample by itself, two are not."""
+    shutil.copytree(here / "oracles", tmp_path / "three")
+    shutil.copy(here / "third.safetensors", tmp_path / "three" / "3.safetensors")
+    asked = ["audit", "--model", "after.safetensors", *MODEL, "--forget-ids", "ids.txt", "--json"]
+
+    def audited(name, *more):
+        told = json.loads(done(*asked, *more, "--out", tmp_path / name))
+        report = Report.from_json((tmp_path / name / "report.json").read_bytes())
+        left_out = any("per-sample attack was left out: 2 oracles" in each for each in told["cautions"])
+        return report, report.sections[0].rows[0], left_out
+
+    three = ["--oracles", tmp_path / "three"]
+    report, row, left_out = audited("standard", *three, "--show-samples")
+    assert (report.suite, left_out, len(row.roc)) == ("standard", False, 1)
+    assert row.finding("per-sample attack AUC") is not None
+    assert {each.id for each in row.leakage.worst} <= set((here / "ids.txt").read_text().split())
+    report, row, left_out = audited("two", "--oracles", here / "oracles")
+    assert (report.suite, left_out, row.roc, row.leakage) == ("standard", True, (), None)
+    report, row, left_out = audited("quick", "--suite", "quick", "--oracles", here / "oracles")
+    assert (report.suite, left_out, row.roc) == ("quick", False, ())
+    assert "one threshold" in " ".join(report.limits)
+    assert "--suite quick" in report.command
+
+
+def test_the_full_suite_without_the_game_says_so(here, tmp_path):
+    told = json.loads(done("audit", "--model", "after.safetensors", *MODEL, "--forget-ids", "digits/00002,digits/00003",
+                           "--oracles", "oracles", "--before", "before.safetensors", "--suite", "full", "--out",
+                           tmp_path / "out", "--json"))  # fmt: skip
+    (section,) = Report.from_json((tmp_path / "out" / "report.json").read_bytes()).sections
+    assert {each.learns_from for each in section.rows[0].relearning} >= {"the erased samples", "a new head"}
+    assert all(each.untouched is not None for each in section.rows[0].relearning)
+    assert section.rows[0].finding("forget accuracy after rounding to int8") is not None
+    assert section.rows[0].finding("U-LiRA privacy AUC") is None
+    assert section.controls == ()
+    assert any(
+        each.startswith("The unlearning game was not played, for nobody here knows") for each in told["cautions"]
+    )
+
+
+@pytest.mark.parametrize(("unlearner", "leaks"), [("nothing", True), ("retrain", False)])
+def test_the_game_of_an_unlearner(here, tmp_path, monkeypatch, unlearner, leaks):
+    """On labels by lot, which only those know who were trained on them: doing nothing leaks, retraining does not."""
+    data = arrays(120)
+    data["y"] = np.random.default_rng(1).integers(0, 3, 120)
+    np.savez(tmp_path / "lot.npz", **data)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(here / "some_nets.py", tmp_path)
+    _untrained(tmp_path)
+    asked = ["audit", "--model", "w.safetensors", "--architecture", "some_nets:wider", *LOT, "--forget-ids",
+             "pic003,pic004", "--manifest", "m.txt", "--epochs", 15, "--batch", 32, "--lr", "0.01"]  # fmt: skip
+    told = json.loads(done(*asked, "--suite", "full", "--oracles", 3, "--models", 16, "--unlearner", unlearner, "--out",
+                           "out", "--json"))  # fmt: skip
+    report = Report.from_json((tmp_path / "out" / "report.json").read_bytes())
+    (section,) = report.sections
+    row = section.rows[0]
+    assert (row.finding("U-LiRA privacy AUC").interval[0] > 50) is leaks
+    if leaks:
+        assert row.status == told["status"] == "remembered"
+    assert [each.attack for each in row.roc] == ["per-sample attack", "U-LiRA privacy", "U-LiRA efficacy"]
+    assert len(section.controls) == 2
+    assert any(f"and unlearned by {unlearner}." in each for each in told["cautions"])
+    assert told["announced_seconds"] > 0
+    assert f"--models 16 --unlearner {unlearner}" in report.command
+    assert [each.name for each in tmp_path.iterdir() if "audit" in each.name] == []
+
+
+LOT = ["--data", "npz:lot.npz", "--column", "image=x", "--column", "label=y", "--id", "name", "--low", 0, "--high", 255]
+
+
+def _untrained(folder):
+    """Weights of some_nets:wider that know nothing, and a manifest of 90 samples."""
+    sys.path.insert(0, str(folder))
+    try:
+        network = Architecture(build="some_nets:wider").network(Classification(shape=(1, 4, 4), classes=3))
+    finally:
+        sys.path.remove(str(folder))
+    safetensors.torch.save_file(network.state_dict(), folder / "w.safetensors")
+    (folder / "m.txt").write_text("\n".join(f"pic{i:03d}" for i in range(90)))
+
+
+def test_an_interrupted_audit_of_weights_goes_on_unless_the_code_changed(here, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(here, tmp_path / "sent"))
+    asked = ["audit", "--model", "after.safetensors", *MODEL, "--forget-ids", "digits/00002", "--oracles", 3,
+             "--epochs", 1, "--out", "deep/out"]  # fmt: skip
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr("erasable.cli._foreign.judge", interrupted)
+        assert call(*asked)[0] == 130
+    kept = tmp_path / "sent" / "deep" / ".out.audit"
+    assert len(list(kept.rglob("*.safetensors"))) == 4
+    trained = []
+    train = Architecture.train_subsets
+    monkeypatch.setattr(_trainings.Trainings, "seconds", lambda self, plan: 1.0)
+    monkeypatch.setattr(
+        Architecture,
+        "train_subsets",
+        lambda self, *of, **more: trained.append(len(more["seeds"])) or train(self, *of, **more),
+    )
+    with monkeypatch.context() as during:
+        during.setattr("erasable.cli._foreign.judge", interrupted)
+        code, _, err = call(*asked)
+        assert (code, trained) == (130, [])
+        assert err[0] == "4 models of an interrupted audit are there: what fits is not trained again"
+        Path("some_nets.py").write_text(NETS.replace("nn.ReLU()", "nn.Tanh()"))
+        sys.modules.pop("some_nets")
+        assert call(*asked)[0] == 130
+    assert sum(trained) == 4
+    with storage.alone(kept, "busy"):
+        assert "'deep/out' is being audited by another process" in refused(*asked)
+    done(*asked)
+    assert [each.name for each in kept.parent.iterdir()] == ["out"]
 
 
 def test_a_model_that_was_made_for_other_inputs_is_doubted(here, tmp_path):
@@ -178,6 +297,11 @@ def test_data_of_ones_own_need_a_manifest(here, tmp_path):
     ({"--oracles": "empty"}, "0 .safetensors files in 'empty'; expected at least 2 oracles"),
     ({"--epochs": "3"}, "--epochs with oracles from 'oracles'"),
     ({"--oracles": "train", "--epochs": "0"}, "epochs=0"),
+    ({"--suite": "deep"}, "--suite deep; expected quick, standard or full"),
+    ({"--suite": "full", "--models": "16"}, "--models 16 with --suite full and no --unlearner; expected it with"),
+    ({"--unlearner": "retrain"}, "--unlearner retrain with --suite standard; expected it with --suite full"),
+    ({"--suite": "full", "--unlearner": "retran"}, "did you mean 'retrain'"),
+    ({"--suite": "full", "--unlearner": "retrain", "--models": "7"}, "--models 7 with --suite full"),
     ({"--data-at": "x"}, "--data-at with --model; expected it with RUN only"),
     ({"--signal": "loss"}, "--signal with --model; expected it with --scores only"),
     ({"--scores": "x.csv"}, "an audit of --model and --scores"),

@@ -30,6 +30,7 @@ from erasable.probe import Probe
 from erasable.receipt import INPUT_SCALING
 from erasable.request import Request
 from erasable.tasks import Classification
+from erasable.unlearner import Trained
 from tests.toys import TINY, blob_task, blobs
 
 DATA, TASK = blobs(60), blob_task()
@@ -271,6 +272,32 @@ def test_members_equal_those_trained_alone():
     assert together[0].exposure.of(DATA.ids) == {"network": 60}
     again = design.restore(TASK, together[0].state_dict(), None, together[0].exposure)
     assert torch.equal(again.network[0].weight, together[0].network[0].weight)
+
+
+def test_members_on_parts_of_the_data_equal_those_trained_alone():
+    """And each says by which design, and on which samples, it was trained."""
+    design, parts = Architecture(build=build, recipe=TINY), torch.tensor([[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]])
+    for member, seed, part in zip(design.train_subsets(DATA, TASK, seeds=[3, 4], subsets=parts), [3, 4], parts,
+                                  strict=True):  # fmt: skip
+        (alone,) = design.train(DATA.take(part), TASK, seeds=[seed])
+        for a, b in zip(member.parameters(), alone.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
+        assert member.exposure.parts == {"network": frozenset(DATA.take(part).ids)}
+        assert member.method is design
+        assert isinstance(member, Trained)
+    assert not isinstance(Foreign(build(), TASK, DATA.ids), Trained)  # nobody knows how it was trained
+
+
+def test_another_module_is_another_design(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_nets.py").write_text("from torch import nn\n\ndef build():\n    return nn.Linear(2, 3)\n")
+    design = Architecture(build="own_nets:build")
+    first = design.source
+    assert first == design.source != Architecture(build=build).source
+    with open(tmp_path / "own_nets.py", "a") as file:
+        file.write("# changed\n")
+    assert design.source != first
+    sys.modules.pop("own_nets")
 
 
 class Moody(nn.Module):

@@ -78,7 +78,8 @@ def audit_run(
             before = probe.look([control]) if relearn else None
             subjects = [
                 Subject(name="this run", model=model, oracles=reference, before=before, untouched=control,
-                        note=STAND_IN if relearn else "", receipt=receipts[0] if len(receipts) == 1 else None,
+                        stand_in=True, note=STAND_IN if relearn else "",
+                        receipt=receipts[0] if len(receipts) == 1 else None,
                         seconds=sum(each.seconds for each in receipts),
                         level=min((each.level for each in receipts), key=WEAKEST_FIRST.index)),
                 Subject(name="do nothing", model=control, oracles=reference, before=before, untouched=control,

@@ -5,19 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from erasable import cli, population
+from erasable import cli
 from erasable._plumbing.id_file import read_ids
 from erasable._plumbing.progress import Steps, duration
 from erasable.audit import Subject, compile_report, judge
-from erasable.cli._audit_run import ORACLES
+from erasable.cli._fields import named
 from erasable.cli._modes import command, flag, ids_of, refuse_used
 from erasable.cli._options import result
 from erasable.cli._source import source_of
-from erasable.cli.audit import refuse_untrainable, write_report
+from erasable.cli._suites import MODELS, ORACLES, TOO_FEW, Game, Work, judging_seconds, refuse, refuse_few
+from erasable.cli._trainings import Trainings, kept_beside
+from erasable.cli.audit import write_report
 from erasable.dataset import Dataset
-from erasable.errors import PopulationTooSmall, SettingsError, UnknownSample
+from erasable.errors import SettingsError, UnknownSample
 from erasable.foreign import Architecture, Foreign, oracles_in, refuse_untrained
-from erasable.population import Population
 from erasable.probe import Probe
 from erasable.report import Row
 from erasable.request import Request
@@ -26,19 +27,30 @@ from erasable.tasks.classification import Classification
 from erasable.train import Recipe
 from erasable.unlearner import weights_digest
 
+RECIPES = ("epochs", "batch", "lr")
 WORD = "What the model was trained on is the word of whoever trained it: weights do not show it."
 GIVEN = "That the oracles never saw the erased samples is the word of whoever gave them."
 RECIPE = (
     "The oracles were trained here, by a recipe of Erasable's. Where the model was trained by another one, it differs "
     "for that reason too, and 'stands out' may mean no more."
 )
+NOT_PLAYED = (
+    "The unlearning game was not played, for nobody here knows how the model was made to forget. Where it is known, "
+    "--unlearner NAME plays it."
+)
+PLAYED = (
+    "The unlearning game was played with models that were trained here by a recipe of Erasable's, and unlearned by {}. "
+    "It says something about this model only if it was trained and unlearned like them, which nobody here can check."
+)
 
 
 def audit_model(options: Mapping[str, Any]) -> None:
     """Raises what reading, building, training, judging and writing raise."""
-    begin, out, seed, relearn = time.perf_counter(), options["out"], options["seed"], options["relearn"]
+    begin, out, seed, suite = time.perf_counter(), options["out"], options["seed"], options["suite"]
+    refuse(suite, options["models"])
+    way, name = _way(options)
     refuse_used(out)
-    count, folder = _oracles(options)
+    count, folder = _oracles(options, plays=way is not None)
     gone = ids_of(options["forget_ids"])
     manifest = None if options["manifest"] is None else read_ids(options["manifest"])
     if manifest is not None:
@@ -46,7 +58,7 @@ def audit_model(options: Mapping[str, Any]) -> None:
     module, colon, _ = options["architecture"].partition(":")
     if module and colon:
         cli._import(module)
-    changed = {each: options[each] for each in ("epochs", "batch", "lr") if options[each] is not None}
+    changed = {each: options[each] for each in RECIPES if options[each] is not None}
     design = Architecture(build=options["architecture"], recipe=Recipe(**changed))
     samples, fresh = _parts(source_of(options["data"], options), manifest, trains=folder is None)
     task = Classification.of(samples)
@@ -56,53 +68,86 @@ def audit_model(options: Mapping[str, Any]) -> None:
     earlier = None
     if options["before"] is not None:
         earlier = Foreign.load(options["before"], architecture=design, task=task, trained_ids=trained_ids)
-    request = Request(f"{len(gone)} ids", gone)
-    probe = Probe.of(request, samples, fresh, task, seed=seed)
-    if relearn and (folder is None or earlier is not None):
-        refuse_untrainable(model, task, probe)
+    probe = Probe.of(Request(f"{len(gone)} ids", gone), samples, fresh, task, seed=seed)
     reference = None
     if folder is not None:
         reference = oracles_in(folder, architecture=design, task=task, trained_ids=trained_ids - set(gone),
                                beside=[model])  # fmt: skip
-    steps, reference, control = _train(design, samples, task, gone, count, seed, reference, earlier)
-    with steps.step("judging", about=2.0 + 0.2 * len(reference)):
-        seen = probe.look([control]) if relearn and control is not None else None
-        name = Path(options["model"]).name
-        subjects = [Subject(name="this model", model=model, oracles=reference, before=seen,
-                            note=RECIPE if folder is None else "")]  # fmt: skip
-        if control is not None:
-            note = "The weights from before the erasure" if earlier is not None else "Trained here on everything"
-            subjects.append(Subject(name="do nothing", model=control, oracles=reference, before=seen, role="untouched",
-                                    note=f"{note}: the alarm must ring."))  # fmt: skip
-        section = judge(subjects, probe, title=f"{len(gone)} samples erased from {name}", seed=seed)
+        count = len(reference)
+    relearn = options["relearn"] and (folder is None or earlier is not None)
+    game = None
+    if way is not None:
+        game = Game.of(way, name, samples, len(gone), options["models"] or MODELS, seed)
+    steps, first = Steps(), 1000 * (seed + 1)
+    with kept_beside(out, steps.say) as kept:
+        judging = judging_seconds(model, probe, count, suite, relearn)
+        alike = Foreign(model.network, task, trained_ids, method=design)  # as if it had been trained here
+        work = Work(Trainings(design, samples, task, kept / design.source[:16], steps.say), steps, gone=gone,
+                    seeds=range(first + 1, first + 1 + count) if reference is None else (),
+                    control=first if reference is None and earlier is None else None, judging=judging, game=game,
+                    unlearning=game.seconds(alike, samples) if game else 0.0)  # fmt: skip
+        announced = work.announce(f"{count} oracles{'' if folder is None else ' that were given'}", suite, begin)
+        if reference is None:
+            reference = work.oracles()
+        control = work.control() if earlier is None and folder is None else earlier
+        with steps.step("judging", about=judging):
+            seen = probe.look([control]) if relearn and control is not None else None
+            subjects = [Subject(name="this model", model=model, oracles=reference, before=seen, untouched=control,
+                                stand_in=earlier is None, note=RECIPE if folder is None else "")]  # fmt: skip
+            if control is not None:
+                note = "The weights from before the erasure" if earlier is not None else "Trained here on everything"
+                subjects.append(Subject(name="do nothing", model=control, oracles=reference, before=seen,
+                                        untouched=control, role="untouched",
+                                        note=f"{note}: the alarm must ring."))  # fmt: skip
+            file = Path(options["model"]).name
+            section = judge(subjects, probe, title=f"{len(gone)} samples erased from {file}", seed=seed, suite=suite)
+        section = work.played(section)
         cautions = [*_doubts(section.rows[0]), *section.cautions, WORD, *([GIVEN] if folder is not None else [])]
+        if suite != "quick" and count < 3:
+            cautions.append(TOO_FEW.format(count))
+        if suite == "full":
+            cautions.append(NOT_PLAYED if game is None else PLAYED.format(name))
         if absent := len(trained_ids.difference(samples.ids)):
             cautions.append(f"{absent} ids of the manifest are not in the data: nothing was asked about them.")
         digests = {**section.digests, "weights": weights_digest(model.network)}
         section = section.model_copy(update={"cautions": tuple(cautions), "digests": digests})
-        made = compile_report([section], title=f"Audit of {name}", show_samples=options["show_samples"],
-                              command=command(options))  # fmt: skip
-        write_report(out, made)
+        with steps.step("writing the report", about=0.5):
+            made = compile_report([section], title=f"Audit of {file}", show_samples=options["show_samples"],
+                                  suite=suite, command=command(options))  # fmt: skip
+            write_report(out, made)
+    seconds = time.perf_counter() - begin
     row = section.rows[0]
-    words = [section.verdict, f"this model: {row.verdict}", *section.cautions, str(out / "report.html")]
+    words = [section.verdict, f"this model: {row.verdict}", *section.cautions,
+             f"It took {duration(seconds)}; about {duration(announced)} had been announced.",
+             str(out / "report.html")]  # fmt: skip
     facts = {"report": str(out / "report.html"), "json": str(out / "report.json"), "verdict": section.verdict,
              "status": row.status, "control": section.rows[1].status if control is not None else None,
-             "oracles": len(reference), "cautions": list(section.cautions),
-             "seconds": round(time.perf_counter() - begin, 2)}  # fmt: skip
+             "oracles": count, "cautions": list(section.cautions), "seconds": round(seconds, 2),
+             "announced_seconds": round(announced, 2)}  # fmt: skip
     result("\n".join(words), facts, options["as_json"])
 
 
-def _oracles(options: Mapping[str, Any]) -> tuple[int, Path | None]:
-    """How many to train, or the folder that they lie in."""
+def _way(options: Mapping[str, Any]) -> tuple[Any, str]:
+    """The unlearner to play the game with, and what it is called; None without one."""
+    text = options["unlearner"]
+    for name in ("unlearner", "models"):
+        if options[name] is not None and (options["suite"] != "full" or text is None):
+            raise SettingsError(f"{flag(name)} {options[name]} with --suite {options['suite']}"
+                                f"{'' if text else ' and no --unlearner'}",
+                                expected="it with --suite full and an --unlearner, for the unlearning game",
+                                do="leave it out, or say how the model was made to forget")  # fmt: skip
+    return (None, "") if text is None else (named("unlearners", text), text)
+
+
+def _oracles(options: Mapping[str, Any], *, plays: bool) -> tuple[int, Path | None]:
+    """How many to train, or the folder that they lie in. `plays`: models are trained for the unlearning game."""
     text = options["oracles"]
     if text is None or text == "train" or text.isdecimal():
-        count = int(text) if text is not None and text.isdecimal() else ORACLES["quick"]
-        if count < 2:
-            raise PopulationTooSmall(f"{count} oracles", expected="at least 2", do="train more: one model hides seed "
-                                     "noise")  # fmt: skip
+        count = int(text) if text is not None and text.isdecimal() else ORACLES[options["suite"]]
+        refuse_few(count)
         return count, None
-    if wrong := [each for each in ("epochs", "batch", "lr") if options[each] is not None]:
-        raise SettingsError(f"{flag(wrong[0])} with oracles from '{text}'", expected="it with --oracles train only",
+    if not plays and (wrong := [each for each in RECIPES if options[each] is not None]):
+        raise SettingsError(f"{flag(wrong[0])} with oracles from '{text}'", expected="it where models are trained",
                             do="leave it out")  # fmt: skip
     return 0, Path(text)
 
@@ -132,28 +177,6 @@ def _parts(source: Source, manifest: tuple[str, ...] | None, *, trains: bool) ->
                             expected="samples that were trained on, and others to test on",
                             do="correct the manifest, or give more data")  # fmt: skip
     return samples.only(used), fresh.only(unused)
-
-
-def _train(
-    design: Architecture, samples: Dataset, task: Classification, gone: tuple[str, ...], count: int, seed: int,
-    reference: Population | None, earlier: Foreign | None,
-) -> tuple[Steps, Population, Foreign | None]:  # fmt: skip
-    """The oracles, and what knows the samples: the model from before, or one that is trained here on everything."""
-    if reference is not None:
-        steps = Steps(2.0 + 0.2 * len(reference))
-        steps.say(f"Audit of {len(gone)} erased samples with {len(reference)} oracles that were given")
-        return steps, reference, earlier
-    once = max(1.0, len(samples) * design.recipe.epochs / 15_000)  # an order of magnitude, for a small network
-    steps = Steps((count + 1) * once + 2.0 + 0.2 * count)
-    steps.say(f"Audit of {len(gone)} erased samples with {count} oracles: roughly {duration(steps.expected)}")
-    first = 1000 * (seed + 1)
-    with steps.step(f"training {count} models without the erased samples", about=count * once) as told:
-        trained = population.oracles(design, samples.without(gone), task, seeds=range(first + 1, first + 1 + count),
-                                     progress=told)  # fmt: skip
-    if earlier is None:
-        with steps.step("training a control on everything", about=once) as told:
-            earlier = design.train(samples, task, seeds=[first], progress=told)[0]
-    return steps, trained, earlier
 
 
 def _doubts(row: Row) -> list[str]:

@@ -12,8 +12,8 @@ DATA = ("data_dir", "column", "test_column", "sample_id", "owner", "label_column
 ANY = ("seed", "as_json")
 MODES: Mapping[str, tuple[str, ...]] = {
     "RUN": ("run", "oracles", "suite", "models", "relearn", "data_at", "show_samples", *ANY),
-    "--model": ("model", "architecture", "data", "forget_ids", "oracles", "manifest", "before", "out", "relearn",
-                "show_samples", "epochs", "batch", "lr", *DATA, *ANY),
+    "--model": ("model", "architecture", "data", "forget_ids", "oracles", "suite", "models", "unlearner", "manifest",
+                "before", "out", "relearn", "show_samples", "epochs", "batch", "lr", *DATA, *ANY),
     "--scores": ("scores", "forget_ids", "manifest", "signal", "out", *ANY),
 }  # fmt: skip
 NEEDED = {"RUN": (), "--model": ("architecture", "data", "forget_ids", "out"), "--scores": ("forget_ids", "out")}

@@ -35,15 +35,23 @@ def audit(
         str | None,
         typer.Option(
             metavar="N|train|DIR",
-            help="How many models to train without the erased samples, 2 or more; 16 without it, 8 with --suite quick "
-            "and with --model. With --model also a folder with the weights of such models.",
+            help="How many models to train without the erased samples, 2 or more; 16 without it, 8 with --suite quick. "
+            "With --model also a folder with the weights of such models.",
         ),
     ] = None,
     suite: Annotated[
-        str, typer.Option(metavar="quick|standard|full", help="RUN: how much is tried; see docs/verdicts.md.")
+        str, typer.Option(metavar="quick|standard|full", help="How much is tried; see docs/verdicts.md.")
     ] = "standard",
     models: Annotated[
         int | None, typer.Option(metavar="N", help="--suite full: shadow models of the unlearning game; 32 without it.")
+    ] = None,
+    unlearner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="--model, --suite full: how the model was made to forget, an unlearner of the catalog with settings, "
+            "such as 'finetune epochs=3'. The unlearning game is played with it.",
+        ),
     ] = None,
     relearn: Annotated[
         bool, typer.Option(help="Measure how soon the erased samples are learned again. Needs trainable outputs.")
@@ -115,7 +123,7 @@ def audit(
 
     With --model, the same for weights that were made elsewhere: erasable audit --model weights.safetensors
     --architecture package.module:build --data digits --forget-ids ids.txt --oracles train --out report. The options
-    --epochs, --batch and --lr say how oracles are trained.
+    --epochs, --batch and --lr say how models are trained here.
 
     With --scores, from numbers that other people collected, without a model: erasable audit --scores signals.parquet
     --forget-ids ids.txt --out report.
