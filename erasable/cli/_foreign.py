@@ -11,7 +11,7 @@ from erasable._plumbing.progress import Steps, duration
 from erasable.audit import Subject, compile_report, judge
 from erasable.cli._fields import named
 from erasable.cli._modes import command, flag, ids_of, refuse_used
-from erasable.cli._options import result
+from erasable.cli._options import RecipeOptions, names, result
 from erasable.cli._source import source_of
 from erasable.cli._suites import MODELS, ORACLES, TOO_FEW, Game, Work, judging_seconds, refuse, refuse_few
 from erasable.cli._trainings import Trainings, kept_beside
@@ -27,7 +27,6 @@ from erasable.tasks.classification import Classification
 from erasable.train import Recipe
 from erasable.unlearner import weights_digest
 
-RECIPES = ("epochs", "batch", "lr")
 WORD = "What the model was trained on is the word of whoever trained it: weights do not show it."
 GIVEN = "That the oracles never saw the erased samples is the word of whoever gave them."
 RECIPE = (
@@ -58,7 +57,7 @@ def audit_model(options: Mapping[str, Any]) -> None:
     module, colon, _ = options["architecture"].partition(":")
     if module and colon:
         cli._import(module)
-    changed = {each: options[each] for each in RECIPES if options[each] is not None}
+    changed = {each: options[each] for each in names(RecipeOptions) if options[each] is not None}
     design = Architecture(build=options["architecture"], recipe=Recipe(**changed))
     samples, fresh = _parts(source_of(options["data"], options), manifest, trains=folder is None)
     task = Classification.of(samples)
@@ -146,7 +145,7 @@ def _oracles(options: Mapping[str, Any], *, plays: bool) -> tuple[int, Path | No
         count = int(text) if text is not None and text.isdecimal() else ORACLES[options["suite"]]
         refuse_few(count)
         return count, None
-    if not plays and (wrong := [each for each in RECIPES if options[each] is not None]):
+    if not plays and (wrong := [each for each in names(RecipeOptions) if options[each] is not None]):
         raise SettingsError(f"{flag(wrong[0])} with oracles from '{text}'", expected="it where models are trained",
                             do="leave it out")  # fmt: skip
     return 0, Path(text)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from erasable._plumbing.id_file import read_ids, split_ids
+from erasable.cli._options import DataOptions, RecipeOptions, names
 from erasable.errors import SettingsError, StorageError
 
-DATA = ("data_dir", "column", "test_column", "sample_id", "owner", "label_column", "low", "high", "size", "owner_from")
 ANY = ("seed", "as_json")
 MODES: Mapping[str, tuple[str, ...]] = {
     "RUN": ("run", "oracles", "suite", "models", "relearn", "data_at", "show_samples", *ANY),
     "--model": ("model", "architecture", "data", "forget_ids", "oracles", "suite", "models", "unlearner", "manifest",
-                "before", "out", "relearn", "show_samples", "epochs", "batch", "lr", *DATA, *ANY),
+                "before", "out", "relearn", "show_samples", *names(RecipeOptions), *names(DataOptions), *ANY),
     "--scores": ("scores", "forget_ids", "manifest", "signal", "out", *ANY),
 }  # fmt: skip
 NEEDED = {"RUN": (), "--model": ("architecture", "data", "forget_ids", "out"), "--scores": ("forget_ids", "out")}

@@ -1,7 +1,15 @@
-"""Options that several commands have, and how results are printed."""
+"""Options that several commands have, and how results are printed.
 
+What belongs together is a dataclass, of which every field is an option; a command that takes one as a parameter and is
+`spread` has all of these options.
+"""
+
+import dataclasses
+import functools
+import inspect
 import json
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,33 +50,85 @@ def result(words: str, facts: Mapping[str, Any], as_json: bool) -> None:
     print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else words)
 
 
-# --- data ------------------------------------------------------------------------------------------------------------
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the fields of each parameter that is a dataclass in that parameter's place, as options."""
+    groups: dict[str, tuple[type[Any], tuple[str, ...]]] = {}
+    written: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        kind = parameter.annotation
+        if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
+            written.append(parameter)
+            continue
+        hints = typing.get_type_hints(kind, include_extras=True)
+        groups[parameter.name] = kind, tuple(hints)
+        written += [inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default,
+                                      annotation=hints[each.name]) for each in dataclasses.fields(kind)]  # fmt: skip
+
+    @functools.wraps(command)
+    def flat(**given: Any) -> None:
+        for name, (kind, fields) in groups.items():
+            given[name] = kind(**{field: given.pop(field) for field in fields})
+        command(**given)
+
+    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in written]
+    flat.__annotations__ = {each.name: each.annotation for each in keywords}
+    flat.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    return flat
+
+
+def flattened(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A command's parameters by name, with the options of each dataclass as if they were its own."""
+    found: dict[str, Any] = {}
+    for name, value in parameters.items():
+        found |= vars(value) if dataclasses.is_dataclass(value) else {name: value}
+    return found
+
 
 WHERE = "digits, breast-cancer, mnist, fashion-mnist, cifar10, npz:FILE, npy:FOLDER, folder:FOLDER or table:FILE."
 
-DataDir = Annotated[
-    str | None,
-    typer.Option(metavar="DIR", help="Where the files of a published set lie (or set ERASABLE_DATA)."),
-]
-Columns = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=ARRAY", help="npz, npy: image=x_train, label=y_train. Repeatable."),
-]
-TestColumns = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=ARRAY", help="npz, npy: the arrays of the test part. Repeatable."),
-]
-SampleId = Annotated[
-    str | None, typer.Option("--id", metavar="COLUMN", help="npz, npy, table: the column with the ids.")
-]
-Owner = Annotated[str | None, typer.Option(metavar="COLUMN", help="npz, npy, table: the column with the owners.")]
-LabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="table: the column with the labels.")]
-Low = Annotated[float | None, typer.Option(help="npz, npy, table: the smallest value that inputs can have.")]
-High = Annotated[float | None, typer.Option(help="npz, npy, table: the largest value that inputs can have.")]
-Size = Annotated[int | None, typer.Option(metavar="PIXELS", help="folder: bring pictures to this size.")]
-OwnerFrom = Annotated[
-    str | None, typer.Option(metavar="REGEX", help="folder: its group, searched in the id, is the owner.")
-]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the data.")]
-Batch = Annotated[int | None, typer.Option(help="Samples per step.")]
-Rate = Annotated[float | None, typer.Option(help="Learning rate.")]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where data lie and how they are read; `_source.source_of` takes them."""
+
+    data_dir: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where the files of a published set lie (or set ERASABLE_DATA)."),
+    ] = None
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ARRAY", help="npz, npy: image=x_train, label=y_train. Repeatable."),
+    ] = None
+    test_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ARRAY", help="npz, npy: the arrays of the test part. Repeatable."),
+    ] = None
+    sample_id: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="npz, npy, table: the column with the ids.")
+    ] = None
+    owner: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="npz, npy, table: the column with the owners.")
+    ] = None
+    label_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="table: the column with the labels.")] = (
+        None
+    )
+    low: Annotated[float | None, typer.Option(help="npz, npy, table: the smallest value that inputs can have.")] = None
+    high: Annotated[float | None, typer.Option(help="npz, npy, table: the largest value that inputs can have.")] = None
+    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="folder: bring pictures to this size.")] = None
+    owner_from: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="folder: its group, searched in the id, is the owner.")
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """Fields of `train.Recipe`; None leaves the default."""
+
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None
+    batch: Annotated[int | None, typer.Option(help="Samples per step.")] = None
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None
+
+
+def names(kind: type[Any]) -> tuple[str, ...]:
+    """The options of such a dataclass."""
+    return tuple(each.name for each in dataclasses.fields(kind))

@@ -11,25 +11,18 @@ from erasable.cli._modes import chosen
 from erasable.cli._options import (
     WHERE,
     AsJson,
-    Batch,
-    Columns,
     DataAt,
-    DataDir,
-    Epochs,
-    High,
-    LabelColumn,
-    Low,
-    Owner,
-    OwnerFrom,
-    Rate,
-    SampleId,
-    Size,
-    TestColumns,
+    DataOptions,
+    RecipeOptions,
+    flattened,
+    spread,
 )
 from erasable.errors import SettingsError, TaskMismatch
 
 
+@spread
 def audit(
+    *,
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder with erasures.")] = None,
     oracles: Annotated[
         str | None,
@@ -101,19 +94,8 @@ def audit(
         Path | None,
         typer.Option(metavar="FOLDER", help="--model, --scores: the folder to make for the report: new or empty."),
     ] = None,
-    epochs: Epochs = None,
-    batch: Batch = None,
-    lr: Rate = None,
-    data_dir: DataDir = None,
-    column: Columns = None,
-    test_column: TestColumns = None,
-    sample_id: SampleId = None,
-    owner: Owner = None,
-    label_column: LabelColumn = None,
-    low: Low = None,
-    high: High = None,
-    size: Size = None,
-    owner_from: OwnerFrom = None,
+    recipe: RecipeOptions,
+    read: DataOptions,
     as_json: AsJson = False,
 ) -> None:
     """Judge what a model still knows of erased samples.
@@ -128,7 +110,7 @@ def audit(
     With --scores, from numbers that other people collected, without a model: erasable audit --scores signals.parquet
     --forget-ids ids.txt --out report.
     """
-    options = dict(locals())
+    options = flattened(locals())
     kind = chosen(options)
     if kind == "--model":
         from erasable.cli._foreign import audit_model

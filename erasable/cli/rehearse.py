@@ -13,36 +13,29 @@ import typer
 from erasable.cli._options import (
     WHERE,
     AsJson,
-    Batch,
-    Columns,
-    DataDir,
-    Epochs,
+    DataOptions,
     Flip,
-    High,
-    LabelColumn,
-    Low,
     MethodName,
     NetworkName,
-    Owner,
-    OwnerFrom,
     Public,
     PublicWithout,
-    Rate,
+    RecipeOptions,
     Relearning,
-    SampleId,
     Settings,
     Shift,
     Show,
-    Size,
-    TestColumns,
+    flattened,
     result,
+    spread,
 )
 from erasable.errors import NotForgettable, PopulationTooSmall, SettingsError, UnknownOwner
 
 NATIVE = 0.05  # seconds of a deletion from memory
 
 
+@spread
 def rehearse(
+    *,
     method: MethodName,
     data: Annotated[str, typer.Option(metavar="DATA", help=f"What to train and test on: {WHERE}")],
     scenario: Annotated[
@@ -75,21 +68,10 @@ def rehearse(
     public_without: PublicWithout = None,
     settings: Settings = None,
     network: NetworkName = None,
-    epochs: Epochs = None,
-    batch: Batch = None,
-    lr: Rate = None,
+    recipe: RecipeOptions,
     shift: Shift = 0,
     flip: Flip = False,
-    data_dir: DataDir = None,
-    column: Columns = None,
-    test_column: TestColumns = None,
-    sample_id: SampleId = None,
-    owner: Owner = None,
-    label_column: LabelColumn = None,
-    low: Low = None,
-    high: High = None,
-    size: Size = None,
-    owner_from: OwnerFrom = None,
+    read: DataOptions,
     as_json: AsJson = False,
 ) -> None:
     """Try a method on requests with a known truth, before anybody asks.
@@ -99,7 +81,7 @@ def rehearse(
 
     Example: erasable rehearse spm --data digits --network "mlp width=64" --scenario mislabelled --out rehearsal
     """
-    options = dict(locals())
+    options = flattened(locals())
     from erasable import rehearsal
     from erasable._plumbing.progress import Steps, duration
     from erasable.audit import compile_report

@@ -11,32 +11,25 @@ from erasable.cli._method import fitting, settings_of
 from erasable.cli._options import (
     WHERE,
     AsJson,
-    Batch,
-    Columns,
-    DataDir,
-    Epochs,
+    DataOptions,
     Flip,
-    High,
-    LabelColumn,
-    Low,
     MethodName,
     NetworkName,
-    Owner,
-    OwnerFrom,
     Public,
     PublicWithout,
-    Rate,
-    SampleId,
+    RecipeOptions,
     Settings,
     Shift,
-    Size,
-    TestColumns,
+    flattened,
     result,
+    spread,
 )
 from erasable.errors import StorageError
 
 
+@spread
 def train(
+    *,
     method: MethodName,
     data: Annotated[str, typer.Option(metavar="DATA", help=f"What to train on: {WHERE}")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to make: a new path or an empty folder.")],
@@ -45,28 +38,17 @@ def train(
     public_without: PublicWithout = None,
     settings: Settings = None,
     network: NetworkName = None,
-    epochs: Epochs = None,
-    batch: Batch = None,
-    lr: Rate = None,
+    recipe: RecipeOptions,
     shift: Shift = 0,
     flip: Flip = False,
-    data_dir: DataDir = None,
-    column: Columns = None,
-    test_column: TestColumns = None,
-    sample_id: SampleId = None,
-    owner: Owner = None,
-    label_column: LabelColumn = None,
-    low: Low = None,
-    high: High = None,
-    size: Size = None,
-    owner_from: OwnerFrom = None,
+    read: DataOptions,
     as_json: AsJson = False,
 ) -> None:
     """Train a model and store it as a run folder.
 
     Example: erasable train spm --data digits --public 450 --set encoder=public --set similarity=covariance --out run
     """
-    options = dict(locals())
+    options = flattened(locals())
     from erasable._plumbing.progress import Steps, duration
     from erasable._plumbing.settings import to_json
     from erasable.cli._source import source_of
@@ -100,7 +82,7 @@ def train(
         f"Stored in {out}.",
         f"Next: erasable forget {out} {example} --dry-run",
     ]
-    if data.partition(":")[0] in OWN and sample_id is None and not data.startswith("folder:"):
+    if data.partition(":")[0] in OWN and read.sample_id is None and not data.startswith("folder:"):
         words.insert(3, "The samples have no ids of their own: they are called by their row. Do not reorder the file.")
     facts: dict[str, Any] = {
         "run": str(out), "method": method, "settings": to_json(chosen), "samples": len(samples),
