@@ -62,7 +62,8 @@ def test_python_snippets_run_and_print_what_they_say(page, tmp_path, monkeypatch
                          ids=lambda page: page.name)  # fmt: skip
 def test_commands_run_one_after_another(page, tmp_path, monkeypatch):
     """Those with `erasable`, but for the demo, which has its own test. Networks and fleets are made small."""
-    smaller = {"train": ["--network", "mlp width=16", "--epochs", "3"], "full": ["--oracles", "3", "--models", "16"]}
+    small = ["--network", "mlp width=16", "--epochs", "3"]
+    smaller = {"train": small, "rehearse": [*small, "--oracles", "3"], "full": ["--oracles", "3", "--models", "16"]}
     monkeypatch.chdir(tmp_path)
     for kind, code, _ in blocks(page):
         lines = code.replace("\\\n", " ").splitlines() if kind == "bash" else []
