@@ -19,11 +19,16 @@ def in_order(task: Task, data: Dataset, size: int) -> Iterator[Batch]:
 
 def shuffled(task: Task, data: Dataset, size: int, *, epochs: int, seed: int) -> Iterator[Batch]:
     """`epochs` passes, each in another order and with other augmentation; the last batch of a pass may be smaller."""
+    return (batch for _, batch in numbered(task, data, size, epochs=epochs, seed=seed))
+
+
+def numbered(task: Task, data: Dataset, size: int, *, epochs: int, seed: int) -> Iterator[tuple[Tensor, Batch]]:
+    """The batches of `shuffled`, each with the positions of its samples: for what was worked out per sample before."""
     order, noise = generator(seed, "order"), generator(seed, "augment")
     for _ in range(epochs):
         for at in torch.split(torch.randperm(len(data), generator=order), size):
             batch = task.batch(data, at)
-            yield task.augment(batch, torch.rand(len(at), task.draws, generator=noise)) if task.draws else batch
+            yield at, task.augment(batch, torch.rand(len(at), task.draws, generator=noise)) if task.draws else batch
 
 
 @torch.no_grad()

@@ -1,18 +1,17 @@
 """The network that a stress works on: a copy that is open to training, and the features that its last layer reads."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from erasable._plumbing.batching import in_order
+from erasable._plumbing.heads import inputs_of, placed
 from erasable.dataset import Dataset
 from erasable.errors import TaskMismatch
 from erasable.receipt import Exposure
-from erasable.task import Batch, LogitTask
+from erasable.task import LogitTask
 
 ROWS = 1024  # samples per forward pass
 
@@ -24,12 +23,6 @@ def trainable(model: Any) -> nn.Module:
     for parameter in network.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     return network
-
-
-def placed(batch: Batch, network: nn.Module) -> Batch:
-    """The batch on the device that the network lives on."""
-    device = next((each.device for each in network.parameters()), None)
-    return batch if device is None else {name: each.to(device) for name, each in batch.items()}
 
 
 def on_record(network: nn.Module, part: str, data: Dataset) -> None:
@@ -60,42 +53,9 @@ class Headed(nn.Module):
             self.exposure = exposure
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        with _inputs_of(self.network.get_submodule(self.layer)) as seen:
+        with inputs_of(self.network.get_submodule(self.layer)) as seen:
             self.network(*inputs)
         return self.head(seen[-1])  # type: ignore[no-any-return]
-
-
-def last_linear(network: nn.Module, task: LogitTask, data: Dataset) -> str:
-    """The name of the linear layer that is used last, and gives one number per class.
-
-    Raises TaskMismatch for a network without one, and for one that does not answer through that layer alone, such as an
-    ensemble: nobody can say what the features of such a network are.
-    """
-    order: list[str] = []
-    layers = {name: each for name, each in network.named_modules() if isinstance(each, nn.Linear)}
-    hooks = [each.register_forward_pre_hook(lambda _, __, name=name: order.append(name))  # type: ignore[misc]
-             for name, each in layers.items()]  # fmt: skip
-    batch = placed(task.batch(data, torch.arange(min(len(data), 16))), network)
-    try:
-        with torch.no_grad():
-            task.logits(network, batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not order or layers[order[-1]].out_features != task.classes:
-        raise TaskMismatch(f"a {type(network).__name__} does not end in a linear layer with {task.classes} outputs",
-                           expected="features and a linear head", do="give the model an as_network()")  # fmt: skip
-    cut = layers[order[-1]].register_forward_hook(lambda _, __, given: torch.zeros_like(given))
-    try:
-        with torch.no_grad():
-            blind = task.logits(network, batch)
-    finally:
-        cut.remove()
-    if not torch.equal(blind, blind[:1].expand_as(blind)):
-        raise TaskMismatch(f"a {type(network).__name__} tells samples apart without its last linear layer",
-                           expected="one head that all answers come out of",
-                           do="stress the networks of an ensemble one by one")  # fmt: skip
-    return order[-1]
 
 
 def features(network: nn.Module, layer: str, task: LogitTask, data: Dataset) -> tuple[Tensor, Tensor]:
@@ -104,7 +64,7 @@ def features(network: nn.Module, layer: str, task: LogitTask, data: Dataset) -> 
     Raises TaskMismatch where it reads something else than one vector per sample.
     """
     read, answers = [], []
-    with torch.no_grad(), _inputs_of(network.get_submodule(layer)) as seen:
+    with torch.no_grad(), inputs_of(network.get_submodule(layer)) as seen:
         for batch in in_order(task, data, ROWS):
             here = placed(batch, network)
             task.logits(network, here)
@@ -130,13 +90,3 @@ def unscaled(weight: Tensor, bias: Tensor, mean: Tensor, spread: float) -> nn.Li
         head.weight.copy_(weight / spread)
         head.bias.copy_(bias - (weight / spread) @ mean.to(weight))
     return head.requires_grad_(False)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _inputs_of(layer: nn.Module) -> Iterator[list[Tensor]]:
-    seen: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    try:
-        yield seen
-    finally:
-        hook.remove()

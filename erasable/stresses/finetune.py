@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from erasable._plumbing.batching import shuffled
+from erasable._plumbing.heads import placed
 from erasable.dataset import Dataset
 from erasable.errors import SettingsError
-from erasable.stresses._network import on_record, placed, refuse_constant, trainable
+from erasable.stresses._network import on_record, refuse_constant, trainable
 from erasable.task import Task
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from erasable._plumbing.heads import last_linear
 from erasable._plumbing.seeds import generator
 from erasable.dataset import Dataset
 from erasable.errors import SettingsError
@@ -23,7 +24,6 @@ from erasable.stresses._network import (
     Headed,
     common_scale,
     features,
-    last_linear,
     on_record,
     trainable,
     unscaled,

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from erasable._plumbing.heads import last_linear
 from erasable.dataset import Dataset
 from erasable.errors import DataError, SettingsError
 from erasable.stresses._network import (
     Headed,
     common_scale,
     features,
-    last_linear,
     on_record,
     trainable,
     unscaled,

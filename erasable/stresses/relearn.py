@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from erasable._plumbing.batching import in_order, labels_of
+from erasable._plumbing.heads import placed
 from erasable._plumbing.seeds import generator
 from erasable.dataset import Dataset
 from erasable.errors import DataError, SettingsError
-from erasable.stresses._network import ROWS, placed, refuse_constant, trainable
+from erasable.stresses._network import ROWS, refuse_constant, trainable
 from erasable.stresses._shots import in_turns
 from erasable.task import Batch, LogitTask
 
