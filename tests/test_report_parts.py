@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from erasable._plumbing import report_curves as curves
 from erasable._plumbing import report_words as words
+from erasable._plumbing.report_figures import Axis, ticks_of
 from erasable.errors import InvalidData
 from erasable.evidence import Finding
 from erasable.report import Exposed, Leakage, Relearning, Report, Roc
@@ -21,7 +22,7 @@ from tests.test_report import HOSTILE, Page
 FULL = toy.report()
 BARE = toy.report(toy.section(rows=(toy.row(parts=False), toy.row("retrain", 0.0, role="retrain", parts=False)),
                               controls=()))  # fmt: skip
-PARTS = ("ROC: found against false alarms", "Leakage per sample", "Relearning from", "Strata: parts", "Power.",
+PARTS = ("ROC: found against false alarms", "Leakage per sample", "Relearning from", "Strata: parts", "<b>Power</b>",
          "Does the test itself work?", "never trained", "that per-sample attack is surest of")  # fmt: skip
 
 
@@ -264,6 +265,25 @@ def test_the_axis_of_the_bands_keeps_order(a, b):
     low, high = sorted((a, b))
     assert curves._stretched(low) <= curves._stretched(high)
     assert curves._stretched(-a) == -curves._stretched(a)
+
+
+def test_labels_of_an_axis_go_where_they_would_collide():
+    axis, places = Axis(0.0, 100.0), [(float(at), f"{at} %") for at in (0, 20, 40, 60, 80, 100)]
+    roomy, tight = (ticks_of(axis, places, narrow=narrow, wide=500) for narrow in (500, 150))
+    assert [each.label for each in roomy] == [label for _, label in places]
+    assert not any(each.minor for each in roomy)
+    # Letters are 7.2 wide, so of 150 pixels "100 %" takes 24 % and begins at 76, where "80 %" ends at 89.6. Every other
+    # one fits: "20 %" ends at 29.6, "60 %" is between 50.4 and 69.6.
+    assert [each.label for each in tight if not each.minor] == ["20 %", "60 %", "100 %"]
+    assert [each.label for each in ticks_of(axis, places, narrow=150, wide=150)] == [
+        "",
+        "20 %",
+        "",
+        "60 %",
+        "",
+        "100 %",
+    ]
+    assert [each.label for each in ticks_of(axis, places, narrow=20, wide=20)] == [""] * 5 + ["100 %"]
 
 
 def test_what_exceeds_the_oracles_by_hand():

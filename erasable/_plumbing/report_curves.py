@@ -91,7 +91,7 @@ def bands(row: Row, reach: float, colour: int) -> Track | None:
             colour=colour,
             dot=axis.at(_stretched(apart(finding, finding.value))),
             value=number(finding),
-            small=oracles(finding),
+            small=oracles(finding).removesuffix(" %"),
             told=f"{finding.metric}: {number(finding)}, {apart_in_words(finding)}{earlier}; oracles {oracles(finding)}",
             outside=finding.inside_noise is False,
             band=(axis.at(-1.0), axis.at(1.0)),
@@ -196,6 +196,7 @@ def leakage(row: Row, held: Leakage) -> Plot:
     axis = Axis(held.edges[0], held.edges[-1])
     top = max(*held.after, *held.oracles, 1e-9)
     shares = Axis(0.0, 100 * top / 0.96)  # outlines leave some room above
+    scores = [(each, f"{each:g}".replace("-", MINUS)) for each in nice_ticks(axis.low, axis.high)]
     return Plot(
         title=f"Scores of {held.attack} for the erased samples, {row.name}",
         told=f"Histogram of scores from {held.edges[0]:g} to {held.edges[-1]:g}. {leakage_in_words(held)}",
@@ -204,7 +205,7 @@ def leakage(row: Row, held: Leakage) -> Plot:
         names=("score", "share of samples"),
         lines=(Line("oracles, each judged by the others", "known", outline(held.edges, held.oracles, top)),),
         area=f"{outline(held.edges, held.after, top)} Z",
-        across=ticks_of(axis, [(each, f"{each:g}".replace("-", MINUS)) for each in nice_ticks(axis.low, axis.high)]),
+        across=ticks_of(axis, scores, narrow=200, wide=280),
         up=tuple(Tick(shares.at(each), f"{each:g} %") for each in nice_ticks(0.0, 100 * top, about=3)),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ legible at any width, prints, and follows a dark theme.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from erasable._plumbing.numbers import NOTHING, duration, nice_ticks, span, times, told
 from erasable.evidence import Finding
@@ -24,6 +25,7 @@ TRACKS = {
         "How well erased samples, each by itself, are told from never seen ones; 50 % is guessing.",
     ),
 }
+LETTER = 7.2  # pixels
 SPARE = 0.04  # room on both sides of a linear axis, as a share of its length
 
 
@@ -45,7 +47,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis; `minor` labels go first where room is short."""
+    """A place on an axis; without a label where there is never room. `minor` labels go where the page is narrow."""
 
     at: float
     label: str
@@ -117,7 +119,7 @@ def _mark(row: Row, finding: Finding | None, before: Finding | None, axis: Axis,
         colour=colour,
         dot=axis.at(finding.value),
         value=value,
-        small=oracles,
+        small=oracles.removesuffix(" %"),
         told=f"{row.name}: {value}{earlier}; oracles {oracles}",
         outside=finding.inside_noise is False,
         band=None if band is None else (axis.at(band[0]), axis.at(band[1])),
@@ -143,12 +145,28 @@ def _log_axis(numbers: list[float]) -> tuple[Axis, tuple[Tick, ...]]:
     return axis, ticks_of(axis, [(10.0**each, f"{10.0**each:g}") for each in range(low, high + 1)])
 
 
-def ticks_of(axis: Axis, places: list[tuple[float, str]]) -> tuple[Tick, ...]:
-    """Every other one is minor, counted from the last."""
-    many = len(places) > 3
-    return tuple(
-        Tick(axis.at(value), label, many and (len(places) - i) % 2 == 0) for i, (value, label) in enumerate(places)
-    )
+def ticks_of(axis: Axis, places: list[tuple[float, str]], *, narrow: int = 130, wide: int = 205) -> tuple[Tick, ...]:
+    """`narrow` and `wide` are the fewest pixels that the plot gets on a narrow and on a wide page."""
+    at = [(axis.at(value), label) for value, label in places]
+    room = _without_collisions(at, wide)
+    little = _without_collisions(room, narrow)
+    return tuple(Tick(x, label if (x, label) in room else "", (x, label) not in little) for x, label in at)
+
+
+def _without_collisions(labels: list[tuple[float, str]], pixels: int) -> list[tuple[float, str]]:
+    """Every label, or every second, or every third..., counted from the last: the first that fit beside each other."""
+    for step in range(1, len(labels)):
+        kept = labels[::-1][::step][::-1]
+        spans = [_extent(at, 100 * LETTER * len(label) / pixels) for at, label in kept]
+        if all(right < left for (_, right), (left, _) in pairwise(spans)):
+            return kept
+    return labels[-1:]
+
+
+def _extent(at: float, size: float) -> tuple[float, float]:
+    """Labels at the ends lean inwards."""
+    left = at if at < 6 else at - size if at > 94 else at - size / 2
+    return left, left + size
 
 
 def times_track(section: Section, colours: dict[str, int]) -> Track | None:
@@ -179,7 +197,7 @@ def times_track(section: Section, colours: dict[str, int]) -> Track | None:
             square=axis.at(preparation.value) if preparation is not None and preparation.value > 0 else None,
             band=None if anew is None else (axis.at(anew), axis.at(anew)),
         ))  # fmt: skip
-    ticks = ticks_of(axis, [(10.0**each, _decade(each)) for each in range(low, high + 1)])
+    ticks = ticks_of(axis, [(10.0**each, _decade(each)) for each in range(low, high + 1)], wide=400)
     return Track("Time to erase", "", ticks, tuple(marks))
 
 
@@ -197,7 +215,7 @@ def odds_ticks(section: Section) -> tuple[Tick, ...]:
     edges = section.rows[0].histogram.edges
     axis = Axis(edges[0], edges[-1])
     shares = ((1e-6, "0.0001 %"), (1e-3, "0.1 %"), (0.5, "50 %"), (1 - 1e-3, "99.9 %"), (1 - 1e-6, "99.9999 %"))
-    return ticks_of(axis, [(math.log(share / (1 - share)), label) for share, label in shares])
+    return ticks_of(axis, [(math.log(share / (1 - share)), label) for share, label in shares], narrow=164, wide=246)
 
 
 def panel(row: Row, colours: dict[str, int]) -> Panel:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from erasable._plumbing.numbers import NOTHING, duration, span, told
 from erasable.evidence import Finding
-from erasable.report import Control, Leakage, Relearning, Roc, Row
+from erasable.report import STATUSES, Control, Leakage, Relearning, Roc, Row
 
 COSTS = ("time", "preparation", "tuning", "storage", "access")
 RATES = ("AUC", "TPR at 1 % FPR", "TPR at 0.1 % FPR")  # the findings beside a curve, after the attack's name
@@ -22,6 +22,18 @@ def number(finding: Finding | None) -> str:
     if finding.unit == "samples":
         return f"{finding.value:,.0f} sample{'' if finding.value == 1 else 's'}"
     return told(finding.value, finding.unit)
+
+
+def kept(text: str) -> str:
+    """A number and its sign of per cent stay on one line."""
+    return text.replace(" %", "\u00a0%")
+
+
+def beside_status(row: Row) -> str:
+    """The verdict where the status stands beside it and need not be said again."""
+    said = STATUSES[row.status].partition(":")[0] + ": "
+    rest = row.verdict.removeprefix(said)
+    return rest[:1].upper() + rest[1:]
 
 
 def oracles(finding: Finding) -> str:
@@ -159,12 +171,16 @@ def passed(control: Control) -> str:
     return "passed" if control.passed else "FAILED"
 
 
+def failed(controls: Sequence[Control]) -> int:
+    return sum(not each.passed for each in controls)
+
+
 def controls_in_words(controls: Sequence[Control]) -> str:
     """How many controls failed, and what that means."""
-    failed = sum(not each.passed for each in controls)
-    if not failed:
+    count = failed(controls)
+    if not count:
         return "The only control passed." if len(controls) == 1 else f"All {len(controls)} controls passed."
-    return (f"{failed} of {len(controls)} control{'' if len(controls) == 1 else 's'} FAILED: what these attacks say "
+    return (f"{count} of {len(controls)} control{'' if len(controls) == 1 else 's'} FAILED: what these attacks say "
             "here proves little.")  # fmt: skip
 
 
