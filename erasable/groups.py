@@ -20,6 +20,12 @@ from erasable.scenario import Scenario
 from erasable.signals import correct_of, log_probabilities, prediction_of
 from erasable.signals.margin import margin_of
 
+TOLD = {
+    "canaries": "erased samples that are answered with their own wrong label",
+    "IC-Err": "wrong answers on test samples of the two classes",
+    "Fgt-Err": "test samples of one of the two classes that are taken for the other",
+}
+
 
 def beside(
     scenario: Scenario, test: Dataset, task: Any, models: Mapping[str, Any], oracles: Population
@@ -52,7 +58,8 @@ def beside(
             right = [correct_of(each["test"], labels["test"]) for each in (own, known)]
             names = [str(each) for each in scenario.data.facts.get("classes", ())]
             numbers += per_class(right[0], labels["test"], right[1], subject=subject, on="test", names=names)
-        found[subject] = joint(numbers)
+        told = [each.model_copy(update={"note": each.note or TOLD.get(each.metric, "")}) for each in numbers]
+        found[subject] = joint(told)
     return found
 
 
