@@ -59,6 +59,7 @@ UNLEARNERS = Family("unlearner", {
     "retrain": "erasable.unlearners.retrain:Retrain",
     "finetune": "erasable.unlearners.finetune:FineTune",
     "gradient-ascent": "erasable.unlearners.gradient_ascent:GradientAscent",
+    "trw": "erasable.unlearners.trw:TRW",
 })  # fmt: skip
 
 DATASETS = Family("data set", {

@@ -9,7 +9,7 @@ import torch
 from erasable import catalog
 from erasable.contracts import check_forgettable, check_method, check_task, check_unlearner
 from erasable.datasets.text import text
-from erasable.errors import ErasableError
+from erasable.errors import ErasableError, RequestError, TaskMismatch
 from erasable.network import Network
 from erasable.tasks.language import NextToken
 from erasable.train import Recipe
@@ -47,7 +47,13 @@ SETTINGS = {  # one line per variant whose code differs
     },
     "next-token": {"network": [GPT], "sisa": [{**GPT, "shards": 2, "slices": 2}]},
 }
-UNLEARNERS = {"finetune": {"epochs": 1}, "gradient-ascent": {"epochs": 2}}  # where defaults are too slow
+UNLEARNERS = {  # where defaults are too slow, or are not enough
+    "finetune": {"epochs": 1},
+    "gradient-ascent": {"epochs": 2},
+    "trw": {"epochs": 1},
+}
+LABELLED = {"trw"}  # unlearners that refuse a task without a finite set of answers
+WHOLE_CLASSES = {"trw"}  # unlearners that refuse to erase a part of a class
 
 CASES = [(task, name, each) for task, methods in SETTINGS.items() for name, given in methods.items() for each in given]
 IDS = [f"{task}-{name}-{i}" for i, (task, name, _) in enumerate(CASES)]
@@ -83,8 +89,17 @@ def test_forgettable(task_name, name, settings):
 def test_unlearners(name, task_name):
     data, task = TOYS[task_name]
     unlearner = catalog.UNLEARNERS[name](**UNLEARNERS.get(name, {}))
-    method = Network(**SETTINGS[task_name]["network"][0])
-    check_unlearner(unlearner, method, data, task, ids=erasable_ids(data))
+    method, ids = Network(**SETTINGS[task_name]["network"][0]), erasable_ids(data)
+    if task_name == "next-token" and name in LABELLED:
+        with pytest.raises(TaskMismatch):
+            check_unlearner(unlearner, method, data, task, ids=ids)
+        return
+    if name in WHOLE_CLASSES:
+        with pytest.raises(RequestError):
+            check_unlearner(unlearner, method, data, task, ids=ids)
+        data = blobs(60)
+        ids = data.where("label", 1).ids
+    check_unlearner(unlearner, method, data, task, ids=ids)
 
 
 @pytest.mark.parametrize("task_name", TOYS)
