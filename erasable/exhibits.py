@@ -55,8 +55,9 @@ def roc_of(scores: Scores) -> Roc:
     return Roc(attack=scores.attack, fpr=fpr, tpr=tpr, low=low, high=high)
 
 
-def leakage_of(scores: Scores, probe: Probe) -> Leakage:
-    """From scores whose row 0 is the model and whose other rows are its oracles."""
+def leakage_of(scores: Scores, probe: Probe | None) -> Leakage:
+    """From scores whose row 0 is the model and whose other rows are its oracles; without a probe, ids are all that is
+    known of the samples."""
     values = scores.values.clamp(-50, 50)
     low, high = float(values.min()), float(values.max())
     bins = max(8, min(24, round(2 * math.sqrt(values.shape[1]))))
@@ -66,9 +67,9 @@ def leakage_of(scores: Scores, probe: Probe) -> Leakage:
         counts = torch.histc(part.flatten(), bins=bins, min=float(edges[0]), max=float(edges[-1]))
         return tuple((counts / counts.sum()).tolist())
 
-    owners = probe.forget.owners
+    owners = None if probe is None else probe.forget.owners
     worst = [Exposed(id=scores.ids[at], owner=None if owners is None else owners[at], score=float(values[0, at]),
-                     picture=picture(probe, at))
+                     picture=None if probe is None else picture(probe, at))
              for at in values[0].argsort(descending=True, stable=True)[:WORST].tolist()]  # fmt: skip
     return Leakage(attack=scores.attack, edges=tuple(edges.tolist()), after=shares(values[0]),
                    oracles=shares(values[1:]), worst=tuple(worst))  # fmt: skip

@@ -4,10 +4,13 @@
     section = judge_scores(scores, Request("case", ids))
     report  = compile_report([section], title=...)
 
-Of each model two questions are asked, with one threshold for all samples: is it surer of the samples to forget than the
-oracles are of the same ones, and surer than of samples that nobody was trained on? Each oracle is held out in turn and
-asked the same, which gives the noise bands. A score file allows no more: without the model nothing can be learned
-again, and without its answers nothing can be compared but how sure it was.
+Of each model is asked, with one threshold for all samples: is it surer of the samples to forget than the oracles are of
+the same ones, and surer than of samples that nobody was trained on? The suite "standard" attacks each sample by itself
+as well. Each oracle is held out in turn and asked the same, which gives the noise bands. Where the file has models on
+both sides of the samples, besides the one that is judged, they play LiRA and RMIA, which are shown and not judged.
+
+A score file allows no more: without the model nothing can be learned again, and without its answers nothing can be
+compared but how sure it was.
 """
 
 import math
@@ -19,20 +22,33 @@ from torch import Tensor
 
 from erasable._plumbing.seeds import generator
 from erasable.attacks._rates import auc, rates
+from erasable.attacks.difficulty_calibration import difficulty_calibration
+from erasable.attacks.lira import lira
+from erasable.attacks.oracle_lira import findings as oracle_lira_findings
+from erasable.attacks.oracle_lira import oracle_lira
+from erasable.attacks.rmia import rmia
+from erasable.errors import SettingsError
 from erasable.evidence import Evidence, Finding, Scores, joint
+from erasable.exhibits import leakage_of, roc_of
 from erasable.metrics import membership
 from erasable.receipt import digest_of_ids
-from erasable.report import Histogram, Row, Section, Status, Stratum
+from erasable.report import Histogram, Row, Section, Status, Stratum, Suite
 from erasable.request import Request
 from erasable.score_file import ScoreFile, Sides
-from erasable.verdict import status_of, summary_of, verdict_of
+from erasable.verdict import power_of, status_of, summary_of, verdict_of
 
 ATTACK = "oracle threshold"
 MOST = 2_000  # samples per side of a comparison whose cost grows with their product
 EDGE = 14.0  # log-odds at which the histograms end, as in every report
 FEWEST = 5  # samples of a group that is judged by itself
+ENOUGH = 3  # oracles that the attack on each sample takes; and models on a side of a sample, for LiRA
+LEAST = 1e-12  # of a confidence, which RMIA divides by
 CAUTION = "Members, and that no oracle ever saw the samples, are the word of whoever wrote the file."
-NO_FRESH = "The file holds no samples that none of the models was trained on: membership AUROC was not measured."
+NO_FRESH = (
+    "The file holds no samples that none of the models was trained on: membership AUROC and calibrated confidence were "
+    "not measured."
+)
+TOO_FEW = "The per-sample attack was left out: {} oracles are too few for it, it takes 3."
 
 
 def judge_scores(
@@ -42,25 +58,29 @@ def judge_scores(
     signal: str | None = None,
     manifest: Collection[str] | None = None,
     title: str = "",
+    suite: Suite = "quick",
     seed: int = 0,
 ) -> Section:
     """One row per model that was trained on the samples. `manifest`: ids of the training samples, to check against.
 
-    Raises what `ScoreFile.of`, `sides` and `refuse_copies` raise.
+    Raises SettingsError for the suite "full", and what `ScoreFile.of`, `sides` and `refuse_copies` raise.
     """
+    if suite == "full":
+        raise SettingsError("the suite 'full' for a table of scores", expected="quick or standard: what is more takes "
+                            "the model", do="choose standard, or audit the weights")  # fmt: skip
     start = time.perf_counter()
     evidence = scores.of(signal)
     sides = scores.sides(request.ids, manifest=manifest)
     scores.refuse_copies(evidence, sides)
     sure = surer(evidence)
-    rows = [_row(scores, sure, sides, int(at), seed) for at in sides.targets]
+    rows = [_row(scores, sure, sides, int(at), suite, seed) for at in sides.targets]
     kept = evidence.member[sides.targets[0]].clone()
     kept[sides.forget] = False
     return Section(
         title=title or f"{len(request.ids)} samples of {scores.name}",
         case=request.case,
         verdict=summary_of(rows, len(request.ids)),
-        cautions=(CAUTION,) if len(sides.fresh) else (CAUTION, NO_FRESH),
+        cautions=_cautions(scores, sides, suite, rows),
         erased=len(request.ids),
         retained=int(kept.sum()),
         classes_gone=(),
@@ -72,6 +92,23 @@ def judge_scores(
         seed=seed,
         seconds=time.perf_counter() - start,
     )
+
+
+def _cautions(scores: ScoreFile, sides: Sides, suite: Suite, rows: list[Row]) -> tuple[str, ...]:
+    found = [CAUTION]
+    if not len(sides.fresh):
+        found.append(NO_FRESH)
+    if suite != "quick" and len(sides.oracles) < ENOUGH:
+        found.append(TOO_FEW.format(len(sides.oracles)))
+    if count := len(sides.shadows):
+        use = "they were left out; the suite 'standard' attacks with them"
+        if suite != "quick":
+            use = "they are shadow models, and LiRA attacked with them"
+            if not any(each.finding("LiRA AUC") for each in rows):
+                use = f"shadow models, but LiRA takes {ENOUGH} models on each side of a sample, and was left out"
+        found.append(f"{count} models were trained on a part of the erased samples, first "
+                     f"'{scores.models[int(sides.shadows[0])]}': {use}.")  # fmt: skip
+    return tuple(found)
 
 
 def surer(evidence: Evidence) -> Evidence:
@@ -96,13 +133,22 @@ def against_oracles(target: Tensor, oracles: Tensor, ids: tuple[str, ...]) -> Sc
     return Scores(ATTACK, ids, values, truth, torch.ones_like(truth))
 
 
-def _row(scores: ScoreFile, sure: Evidence, sides: Sides, at: int, seed: int) -> Row:
+def _row(scores: ScoreFile, sure: Evidence, sides: Sides, at: int, suite: Suite, seed: int) -> Row:
     name, ids = scores.models[at], tuple(sure.ids[i] for i in sides.forget.tolist())
     said, others = sure.values[at, sides.forget], sure.values[sides.oracles][:, sides.forget]
     found = _attacked(said, others, ids, name)
     judged = [each for each in found if "0.1 %" not in each.metric]
+    shown = [each for each in found if "0.1 %" in each.metric]
     if len(sides.fresh):
-        judged.append(_membership(sure, sides, at, name, seed))
+        judged += [_membership(sure, sides, at, name, seed), _calibrated(sure, sides, at, name)]
+    alone, helped = None, []
+    if suite != "quick":
+        if len(sides.oracles) >= ENOUGH:
+            alone = oracle_lira(*(_part(sure, models, sides.forget) for models in (torch.tensor([at]), sides.oracles)))
+            judged += oracle_lira_findings(alone, subject=name)
+        helped = _shadowed(sure, sides, at)
+        for attack in helped:
+            shown += rates(attack, subject=name, threshold=0.5 if attack.attack == "RMIA online" else 0.0)
     bound = joint(judged)
     status = _status(bound)
     return Row(
@@ -115,13 +161,50 @@ def _row(scores: ScoreFile, sure: Evidence, sides: Sides, at: int, seed: int) ->
         oracles=len(sides.oracles),
         oracle_seeds=(),
         judged=bound,
-        shown=tuple(each for each in found if "0.1 %" in each.metric),
+        shown=tuple(shown),
         before=(),
         histogram=_histogram(sure, sides, at),
         note="",
         receipt=None,
+        roc=tuple(roc_of(each) for each in ([] if alone is None else [alone]) + helped),
+        leakage=None if alone is None else leakage_of(alone, None),
         strata=_strata(scores, sides, said, others, ids, name),
+        power=power_of(bound, ()),
     )
+
+
+def _part(sure: Evidence, models: Tensor, samples: Tensor) -> Evidence:
+    ids = tuple(sure.ids[i] for i in samples.tolist())
+    return Evidence(sure.signal, ids, sure.values[models][:, samples], sure.member[models][:, samples])
+
+
+def _shadowed(sure: Evidence, sides: Sides, at: int) -> list[Scores]:
+    """LiRA and RMIA: is the model more like those that were trained on a sample than like those that were not?
+
+    Fitted to all models of the file, each left out of what judges it; asked about the model and its oracles. Nothing
+    where too few of them stand on one of the sides.
+    """
+    rest = [i for i in (*sides.shadows.tolist(), *sides.targets.tolist()) if i != at]
+    models = torch.tensor([at, *sides.oracles.tolist(), *rest])
+    asked = _part(sure, models, sides.forget)
+    inside, outside = asked.member.sum(0), (~asked.member).sum(0)
+    truth = torch.zeros(asked.member.shape, dtype=torch.bool)
+    truth[0] = True
+    counted = torch.zeros_like(truth)
+    counted[: 1 + len(sides.oracles)] = True
+    found = []
+    if bool((inside >= ENOUGH).any()) and bool((outside >= ENOUGH).any()):
+        found.append(lira(asked, truth=truth, counted=counted))
+    if bool((inside >= 2).any()) and len(sides.fresh):
+        others = torch.ones(len(sure.ids), dtype=torch.bool)
+        others[sides.forget] = False
+        population = _part(sure, models, torch.nonzero(others).flatten())
+        found.append(rmia(_confidence(asked), _confidence(population), online=True, truth=truth, counted=counted))
+    return found
+
+
+def _confidence(sure: Evidence) -> Evidence:
+    return Evidence("confidence", sure.ids, sure.values.sigmoid().clamp_min(LEAST), sure.member)
 
 
 def _attacked(said: Tensor, others: Tensor, ids: tuple[str, ...], name: str) -> list[Finding]:
@@ -140,14 +223,17 @@ def _membership(sure: Evidence, sides: Sides, at: int, name: str, seed: int) -> 
     draws = generator(seed, "score file")
     forget, fresh = (part[torch.randperm(len(part), generator=draws)[:MOST]] for part in (sides.forget, sides.fresh))
 
-    def of(models: Tensor, samples: Tensor) -> Evidence:
-        ids = tuple(sure.ids[i] for i in samples.tolist())
-        return Evidence(sure.signal, ids, sure.values[models][:, samples], sure.member[models][:, samples])
-
     this, oracles = torch.tensor([at]), sides.oracles
-    return membership(
-        of(this, forget), of(this, fresh), subject=name, oracles=(of(oracles, forget), of(oracles, fresh))
+    return membership(_part(sure, this, forget), _part(sure, this, fresh), subject=name,
+                      oracles=(_part(sure, oracles, forget), _part(sure, oracles, fresh)))  # fmt: skip
+
+
+def _calibrated(sure: Evidence, sides: Sides, at: int, name: str) -> Finding:
+    (erased, fresh), oracles = (
+        tuple(_confidence(_part(sure, models, samples)) for samples in (sides.forget, sides.fresh))
+        for models in (torch.tensor([at]), sides.oracles)
     )
+    return difficulty_calibration(erased, fresh, oracles=(oracles[0], oracles[1]), subject=name)
 
 
 def _status(judged: tuple[Finding, ...]) -> Status:

@@ -12,7 +12,7 @@
 
 Every model says something about every sample, once per signal. The file is `.parquet`, or `.csv` with a header line.
 Which models are judged and which are their oracles follows from `member`: the former were trained on the samples to
-forget, the latter were not.
+forget, the latter were not. Models that were trained on a part of these are shadow models: they help to judge.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -47,11 +47,13 @@ Codes = NDArray[np.int64]
 
 
 class Sides(NamedTuple):
-    """Positions in the file's axes: of the models that are judged, of their oracles, and of samples (forgotten ones in
-    the order of the request; fresh ones that none of these models was trained on)."""
+    """Positions in the file's axes: of the models that are judged, of their oracles, of shadow models, which were
+    trained on a part of the samples to forget, and of samples (forgotten ones in the order of the request; fresh ones
+    that neither a judged model nor an oracle was trained on)."""
 
     targets: Tensor
     oracles: Tensor
+    shadows: Tensor
     forget: Tensor
     fresh: Tensor
 
@@ -115,8 +117,8 @@ class ScoreFile:
         """Which models were trained on the samples to forget, and which are oracles.
 
         Raises UnknownSample for ids that are not in the file, not in the manifest or that no model was trained on,
-        InvalidData for a model that was trained on a part of them or otherwise than the manifest says, and
-        PopulationTooSmall for fewer than two oracles.
+        InvalidData where all models that were trained on some were trained on a part of them, or otherwise than the
+        manifest says, and PopulationTooSmall for fewer than two oracles.
         """
         first = next(iter(self.evidence.values()))
         asked = tuple(dict.fromkeys(forget_ids))
@@ -135,21 +137,23 @@ class ScoreFile:
             raise UnknownSample(f"no model in '{self.name}' was trained on the {len(asked)} ids to forget",
                                 expected="member = true for them in the models that are judged",
                                 do="correct the ids, or the column: it tells what was before the erasure")  # fmt: skip
-        if bool((~everything & ~nothing).any()):
+        if not bool(everything.any()):
             at = int(torch.nonzero(~everything & ~nothing)[0])
             absent = torch.nonzero(~saw[at]).flatten().tolist()
             raise InvalidData(f"model '{self.models[at]}' was trained on some ids to forget, but not on {len(absent)} "
                               f"of {len(asked)}, first '{asked[absent[0]]}'", expected="all of them (a model that is "
                               "judged) or none (an oracle)", do="correct the ids or the column member")  # fmt: skip
-        targets, oracles = (torch.nonzero(each).flatten() for each in (everything, nothing))
+        targets, oracles, shadows = (
+            torch.nonzero(each).flatten() for each in (everything, nothing, ~everything & ~nothing)
+        )
         if len(oracles) < 2:
             raise PopulationTooSmall(f"'{self.name}' has {len(oracles)} oracles, models that were trained on none of "
                                      "the ids to forget", expected="at least 2", do="add more: one model hides seed "
                                      "noise")  # fmt: skip
         if manifest is not None:
             self._check_manifest(first, targets, frozenset(manifest))
-        fresh = ~first.member.any(0)
-        return Sides(targets, oracles, forget, torch.nonzero(fresh).flatten())
+        fresh = ~first.member[torch.cat([targets, oracles])].any(0)
+        return Sides(targets, oracles, shadows, forget, torch.nonzero(fresh).flatten())
 
     def _check_manifest(self, evidence: Evidence, targets: Tensor, manifest: frozenset[str]) -> None:
         said = torch.tensor([each in manifest for each in evidence.ids])
@@ -163,14 +167,16 @@ class ScoreFile:
                               do="correct the column member or the manifest")  # fmt: skip
 
     def refuse_copies(self, evidence: Evidence, sides: Sides) -> None:
-        """Raises EvidenceError for an oracle with the same numbers as another model: it would be no evidence."""
-        order = torch.cat([sides.targets, sides.oracles])
+        """Raises EvidenceError for an oracle, or a shadow model, with the same numbers as another model: it would be no
+        evidence."""
+        order = torch.cat([sides.targets, sides.oracles, sides.shadows])
         rows = evidence.values[order]
         for i in range(len(sides.targets), len(order)):
             twins = torch.nonzero((rows[:i] == rows[i]).all(1)).flatten()
             if len(twins) and bool((rows[i] != rows[i, 0]).any()):
                 twin = int(twins[0])
-                raise EvidenceError(f"the oracle '{self.models[int(order[i])]}' has the same values as model "
+                what = "shadow model" if i >= len(order) - len(sides.shadows) else "oracle"
+                raise EvidenceError(f"the {what} '{self.models[int(order[i])]}' has the same values as model "
                                     f"'{self.models[int(order[twin])]}' on all samples", expected="models that were "
                                     "trained apart", do="remove one, or give more digits")  # fmt: skip
 

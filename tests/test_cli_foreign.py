@@ -339,7 +339,11 @@ def test_scores_are_audited(tmp_path, name):
     made = content(tmp_path / "deep" / "out")
     assert set(made) == {"report.html", "report.json", "report.md"}
     assert "oracle threshold AUC" in made["report.md"].decode()
+    assert "per-sample attack AUC" in made["report.md"].decode()
+    assert json.loads(made["report.json"])["sections"][0]["rows"][0]["leakage"]["worst"] == []
     assert "theirs: Leaks" in done(*asked, "--out", tmp_path / "other", "--signal", "margin")
+    done(*asked, "--out", tmp_path / "quick", "--suite", "quick")
+    assert "per-sample attack" not in content(tmp_path / "quick")["report.md"].decode()
     assert "is in use" in refused(*asked, "--out", tmp_path / "other")
 
 
@@ -352,6 +356,7 @@ def test_scores_are_audited(tmp_path, name):
     (lambda rows: [{"model": "a", "sample": "s0", "value": 1.0}], [], "no columns called 'member'"),
     (lambda rows: rows, ["--signal", "loss"], "no signal 'loss'"),
     (lambda rows: rows, ["--epochs", "3"], "--epochs with --scores"),
+    (lambda rows: rows, ["--suite", "full"], "--suite full with --scores; expected quick or standard: what is more "),
 ])  # fmt: skip
 def test_scores_that_cannot_be_audited(tmp_path, monkeypatch, rows, more, told):
     monkeypatch.chdir(tmp_path)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import random
+import statistics
 import sys
 
 import pytest
@@ -172,6 +174,7 @@ def test_sides_follow_from_members(tmp_path):
     assert sides.targets.tolist() == [0]
     assert sides.oracles.tolist() == [1, 2, 3]
     assert sides.forget.tolist() == [2, 0]
+    assert sides.shadows.tolist() == []
     assert sides.fresh.tolist() == list(range(20, 30))
 
 
@@ -238,7 +241,7 @@ def test_a_section_and_its_report(tmp_path):
     assert (section.erased, section.retained) == (10, 10)
     metrics = {each.metric for each in row.judged}
     assert metrics == {"oracle threshold AUC", "oracle threshold accuracy", "oracle threshold TPR at 1 % FPR",
-                       "membership AUROC"}  # fmt: skip
+                       "membership AUROC", "calibrated confidence"}  # fmt: skip
     assert all(len(each.null_values) == 3 for each in row.judged)
     assert [(each.name, each.samples) for each in row.strata] == [("even", 5), ("odd", 5)]
     for shares in (row.histogram.after, row.histogram.oracles, row.histogram.fresh):
@@ -253,8 +256,125 @@ def test_without_fresh_samples_one_number_is_missing_and_that_is_said(tmp_path):
     rows = [row for row in rows_of(leak=6.0) if int(row["sample"][1:]) < 20]
     section = judge_scores(read(tmp_path, rows), Request("case", FORGET))
     assert section.rows[0].finding("membership AUROC") is None
-    assert any("membership AUROC was not measured" in each for each in section.cautions)
+    assert any("membership AUROC and calibrated confidence were not measured" in each for each in section.cautions)
     assert compile_report([section], title="scores").to_html()
+
+
+# --- each sample by itself, and shadow models ------------------------------------------------------------------------
+
+
+def test_the_suite_decides_what_is_tried(tmp_path):
+    request = Request("case", FORGET)
+    two, three = (read(tmp_path, rows_of(leak=6.0, oracles=count)) for count in (2, 3))
+    row = judge_scores(three, request).rows[0]
+    assert (row.roc, row.leakage, row.finding("per-sample attack AUC")) == ((), None, None)
+    section = judge_scores(three, request, suite="standard")
+    row = section.rows[0]
+    assert {each.metric for each in row.judged} >= {"per-sample attack AUC", "most exposed 5 %",
+                                                    "per-sample attack TPR at 1 % FPR"}  # fmt: skip
+    assert all(len(each.null_values) == 3 for each in row.judged)
+    assert ([each.attack for each in row.roc], row.status) == (["per-sample attack"], "remembered")
+    assert {each.id for each in row.leakage.worst} <= set(FORGET)
+    assert "per-sample attack AUC" in row.power
+    assert compile_report([section], title="x", suite="standard").sections[0].rows[0].leakage.worst == ()
+    shown = compile_report([section], title="x", suite="standard", show_samples=True)
+    assert row.leakage.worst[0].id in shown.to_html()
+    section = judge_scores(two, request, suite="standard")
+    assert section.rows[0].finding("per-sample attack AUC") is None
+    assert any("left out: 2 oracles are too few" in each for each in section.cautions)
+    with pytest.raises(SettingsError, match="expected quick or standard: what is more takes the model"):
+        judge_scores(three, request, suite="full")
+
+
+def test_two_hard_samples_that_are_remembered_are_found_by_attacking_each_by_itself(tmp_path):
+    """All models are wrong about them, the judged one less so: one threshold for all samples cannot show that."""
+    found, forget = {"quick": 0, "standard": 0}, [f"s{i}" for i in range(20)]
+    for seed in range(12):
+        rows = [row | {"value": row["value"] - (row["sample"] in ("s0", "s1")) * (2 if row["model"] == "theirs" else 8)}
+                for row in rows_of(oracles=9, samples=60, seed=seed, forget=20)]  # fmt: skip
+        scores = read(tmp_path, rows)
+        for suite in found:
+            found[suite] += judge_scores(scores, Request("case", forget), suite=suite).rows[0].status == "remembered"
+    assert found["standard"] >= 10
+    assert found["quick"] <= 5
+
+
+def shadowed(folder, *, leak, shadows=12, oracles=4, seed=0):
+    """As `rows_of`, with shadow models on random halves of the first two thirds, surer by 2 of what they saw."""
+    rows = list(rows_of(oracles=oracles, samples=90, leak=leak, seed=seed, forget=30))
+    draw = torch.Generator().manual_seed(seed + 1000)
+    hard = torch.tensor([row["value"] for row in rows[90:]]).view(oracles, 90).mean(0)
+    for model in range(shadows):
+        member = (torch.rand(90, generator=draw) < 0.5) & (torch.arange(90) < 60)
+        values = hard - 2 * ((torch.arange(90) >= 30) & (torch.arange(90) < 60)) + torch.randn(90, generator=draw)
+        rows += [{"model": f"shadow {model}", "sample": f"s{i}", "value": float(values[i] + 2 * member[i]),
+                  "member": bool(member[i]), "signal": "margin"} for i in range(90)]  # fmt: skip
+    return read(folder, rows)
+
+
+def test_shadow_models_play_lira_and_rmia(tmp_path):
+    """The judged model against its oracles: what still knows the samples is like those who saw them, the rest not."""
+    request = Request("case", [f"s{i}" for i in range(30)])
+    for leak in (2.0, 0.0):
+        scores = shadowed(tmp_path, leak=leak)
+        sides = scores.sides(request.ids)
+        assert [len(each) for each in sides] == [1, 4, 12, 30, 30]
+        section = judge_scores(scores, request, suite="standard")
+        (row,) = section.rows
+        for attack in ("LiRA", "RMIA online"):
+            found = row.finding(f"{attack} AUC")
+            assert found.models == 5
+            assert found.null_band is None
+            low, high = found.interval
+            assert (low > 55) if leak else (low < 50 < high), (attack, found)
+            assert row.finding(f"{attack} TPR at 1 % FPR").interval is not None
+        assert [each.attack for each in row.roc] == ["per-sample attack", "LiRA", "RMIA online"]
+        assert not {each.metric for each in row.judged} & {"LiRA AUC", "RMIA online AUC"}
+        assert any("12 models were trained on a part of the erased samples, first 'shadow 0': they are shadow models"
+                   in each for each in section.cautions)  # fmt: skip
+    quick = judge_scores(scores, request)
+    assert quick.rows[0].finding("LiRA AUC") is None
+    assert any("they were left out; the suite 'standard'" in each for each in quick.cautions)
+    few = judge_scores(shadowed(tmp_path, leak=0.0, shadows=1), request, suite="standard")
+    assert few.rows[0].finding("LiRA AUC") is None
+    assert few.rows[0].finding("RMIA online AUC") is not None
+    assert any("LiRA takes 3 models on each side" in each for each in few.cautions)
+
+
+def test_lira_of_a_file_by_hand(tmp_path):
+    """Two samples that three models had, the judged one among them; with plain loops over the definition."""
+    margins = {"theirs": (4.0, 1.0), "in 1": (5.0, 3.0), "in 2": (6.0, 2.0), "o1": (0.0, 1.0), "o2": (1.0, 0.5),
+               "o3": (2.0, -1.0)}  # fmt: skip
+    rows = [{"model": name, "sample": sample, "value": value, "member": not name.startswith("o"), "signal": "margin"}
+            for name, values in margins.items() for sample, value in zip("ab", values, strict=True)]  # fmt: skip
+    section = judge_scores(read(tmp_path, rows), Request("case", ["a", "b"]), suite="standard")
+    row = next(each for each in section.rows if each.name == "theirs")
+
+    def density(x, side, sample, leave):
+        """The median of a side without the model, and a spread that both samples share."""
+        kept = {s: [margins[name][s] for name in margins if name.startswith("o") == side and name != leave]
+                for s in (0, 1)}  # fmt: skip
+        apart = [v - sum(kept[s]) / len(kept[s]) for s in (0, 1) for v in kept[s]]
+        spread = sum(each * each for each in apart) / sum(len(kept[s]) - 1 for s in (0, 1))
+        return -0.5 * (x - statistics.median(kept[sample])) ** 2 / spread - 0.5 * math.log(spread)
+
+    score = {(name, s): density(margins[name][s], False, s, name) - density(margins[name][s], True, s, name)
+             for name in ("theirs", "o1", "o2", "o3") for s in (0, 1)}  # fmt: skip
+    mine, others = (
+        [value for (name, _), value in score.items() if (name == "theirs") is side] for side in (True, False)
+    )
+    share = sum((a > b) + 0.5 * (a == b) for a in mine for b in others) / (len(mine) * len(others))
+    assert row.finding("LiRA AUC").value == pytest.approx(100 * share)
+    assert 0 < share < 1
+
+
+@pytest.mark.parametrize(("copy", "of"), [("shadow 2", "theirs"), ("shadow 3", "shadow 1")])
+def test_a_copy_among_shadow_models_is_refused(tmp_path, copy, of):
+    scores = shadowed(tmp_path, leak=0.0)
+    values = scores.of().values
+    values[scores.models.index(copy)] = values[scores.models.index(of)]
+    with pytest.raises(EvidenceError, match=f"the shadow model '{copy}' has the same values as model '{of}'"):
+        judge_scores(scores, Request("case", [f"s{i}" for i in range(30)]), suite="standard")
 
 
 # --- lists of ids ----------------------------------------------------------------------------------------------------

@@ -8,13 +8,9 @@ from typing import Any
 
 from erasable._plumbing.progress import Steps, duration
 from erasable.cli._options import result
-from erasable.cli._suites import MODELS as MODELS
-from erasable.cli._suites import ORACLES as ORACLES
-from erasable.cli._suites import TOO_FEW as TOO_FEW
-from erasable.cli._suites import Game, Work, judging_seconds, refuse, refuse_few
+from erasable.cli._suites import MODELS, ORACLES, TOO_FEW, Game, Work, judging_seconds, refuse, refuse_few
 from erasable.errors import EmptyRequest, SettingsError, WrongDigest
 
-_judging_seconds = judging_seconds
 WEAKEST_FIRST = ("empirical", "revoked", "certified", "exact")
 STAND_IN = (
     "What it knew before its erasures is gone; in its place stands the control, another model of the same method that "

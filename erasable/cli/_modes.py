@@ -14,7 +14,7 @@ MODES: Mapping[str, tuple[str, ...]] = {
     "RUN": ("run", "oracles", "suite", "models", "relearn", "data_at", "show_samples", *ANY),
     "--model": ("model", "architecture", "data", "forget_ids", "oracles", "suite", "models", "unlearner", "manifest",
                 "before", "out", "relearn", "show_samples", *names(RecipeOptions), *names(DataOptions), *ANY),
-    "--scores": ("scores", "forget_ids", "manifest", "signal", "out", *ANY),
+    "--scores": ("scores", "forget_ids", "suite", "manifest", "signal", "out", "show_samples", *ANY),
 }  # fmt: skip
 NEEDED = {"RUN": (), "--model": ("architecture", "data", "forget_ids", "out"), "--scores": ("forget_ids", "out")}
 

@@ -12,6 +12,7 @@ from erasable._plumbing.progress import Steps, duration
 from erasable.cli._trainings import Trainings
 from erasable.errors import PopulationTooSmall, SettingsError, TaskMismatch
 from erasable.population import Population
+from erasable.score_audit import TOO_FEW as TOO_FEW
 
 ORACLES = {"quick": 8, "standard": 16, "full": 16}
 MODELS, FEWEST = 32, 16  # shadow models of the unlearning game
@@ -20,7 +21,6 @@ PAIRS = 3  # shadow models that unlearn a sample on average, at least: the attac
 LONG = 10.0  # seconds of an unlearning that is not tried only to tell how long it takes
 TRIED = 2_000  # samples of such a trial
 RELEARNING = 30  # steps until a model knows the samples again, for the time that is announced
-TOO_FEW = "The per-sample attack was left out: {} oracles are too few for it, it takes 3."
 
 
 def refuse(suite: str, models: int | None) -> None:

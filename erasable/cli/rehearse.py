@@ -85,11 +85,11 @@ def rehearse(
     from erasable import rehearsal
     from erasable._plumbing.progress import Steps, duration
     from erasable.audit import compile_report
-    from erasable.cli._audit_run import ORACLES, TOO_FEW
     from erasable.cli._fields import named
     from erasable.cli._method import fitting, settings_of
     from erasable.cli._modes import refuse_used
     from erasable.cli._source import source_of
+    from erasable.cli._suites import ORACLES, TOO_FEW
     from erasable.cli.audit import write_report
     from erasable.scenarios import Adaptive, Memorisation, OneOwner
     from erasable.tasks.classification import Classification
@@ -164,7 +164,7 @@ def _about(
     """
     from erasable import catalog
     from erasable._plumbing.executors import TrainsSubsets
-    from erasable.cli._audit_run import _judging_seconds
+    from erasable.cli._suites import judging_seconds
     from erasable.cli._trainings import Trainings
     from erasable.game import halves
     from erasable.probe import Probe
@@ -199,7 +199,7 @@ def _about(
         method = replace(method, sequential=True)  # type: ignore[type-var]
     training = trainings.control_seconds(seed)
     shadows = trainings.seconds(halves(held, models=SHADOWS, seed=seed)) if isinstance(ready, Memorisation) else 0.0
-    judging = _judging_seconds(model, Probe.of(Request("trial", gone), held, fresh, task), oracles, suite, relearn)
+    judging = judging_seconds(model, Probe.of(Request("trial", gone), held, fresh, task), oracles, suite, relearn)
     epochs = getattr(getattr(method, "recipe", None), "epochs", 1)
     erasing = rounds * _erasing(way, model, training, epochs, len(gone) / rounds / len(held))
     seconds = Seconds(training=training, population=population, erasing=erasing, judging=judging)
