@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from erasable._plumbing.batching import shuffled
-from erasable._plumbing.seeds import child
+from erasable._plumbing.seeds import child, generator
 from erasable.dataset import Dataset
 from erasable.request import Split
 from erasable.task import Batch, Task
@@ -25,11 +25,13 @@ def descend(
     *,
     steps: int,
     moving: Sequence[Tensor] | None = None,
+    factor: Callable[[int], float] | None = None,
 ) -> None:
     """A fresh optimiser takes one step on `loss(batch)` for each of `batches`, `steps` in all for the learning rate.
 
     moving  (one bool tensor per parameter) the weights that may move. The others are put back after every step: a
             gradient of zero would not hold them, for weight decay and momentum go on
+    factor  the learning rate at a step, as a share of its peak; the recipe's when None
 
     The parameters must take gradients (`weights.unfrozen`); what the loss does not touch stays.
     """
@@ -38,7 +40,7 @@ def descend(
     optimizer = recipe.optimiser(held)
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * recipe.factor(step, steps)
+            group["lr"] = recipe.lr * (recipe.factor(step, steps) if factor is None else factor(step))
         optimizer.zero_grad(set_to_none=True)
         loss(batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -64,6 +66,30 @@ def pairs(
     for first in shuffled(task, long, size, epochs=epochs, seed=child(seed, "long")):
         second = next(again)
         yield (second, first) if over == "retain" else (first, second)
+
+
+def together(
+    task: Task, split: Split, size: int, *, epochs: int, seed: int, mixed: bool
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Batches of both halves, with each sample's position in what is erased, -1 for one that stays.
+
+    An epoch is a pass over what is erased and then one over what stays, or, when mixed, one over both in one order.
+    Shuffled and augmented as in training; in a batch, samples that are erased come first.
+    """
+    order, noise = generator(seed, "order"), generator(seed, "augment")
+    gone, stay = len(split.forget), len(split.retain)
+    for _ in range(epochs):
+        passes = [gone + stay] if mixed else [gone, stay]
+        first = 0
+        for n in passes:
+            for at in torch.split(first + torch.randperm(n, generator=order), size):
+                erased, kept = at[at < gone], at[at >= gone] - gone
+                halves = [task.batch(data, rows) for data, rows in ((split.forget, erased), (split.retain, kept))
+                          if len(rows)]  # fmt: skip
+                batch = {name: torch.cat([half[name] for half in halves]) for name in halves[0]}
+                batch = task.augment(batch, torch.rand(len(at), task.draws, generator=noise)) if task.draws else batch
+                yield batch, torch.cat([erased, torch.full_like(kept, -1)])
+            first = gone
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
-from erasable._plumbing.steps import batches_in, descend, pairs, still_statistics
+from erasable._plumbing.steps import batches_in, descend, pairs, still_statistics, together
 from erasable._plumbing.weights import unfrozen
 from erasable.request import Request
 from erasable.train import Recipe
@@ -37,6 +38,32 @@ def test_weights_that_may_not_move_do_not():
     for weight, old, free in zip(model.parameters(), before, moving, strict=True):
         assert torch.equal(weight[~free], old[~free]), "decay and momentum moved it"
         assert not torch.equal(weight[free], old[free])
+
+
+def test_a_schedule_of_ones_own():
+    model = NETWORK.train(DATA, TASK, seeds=[0])[0]
+    before = [p.clone() for p in model.parameters()]
+    batch = TASK.batch(DATA, torch.arange(10))
+    with unfrozen(model, train=False):
+        descend(model, [batch] * 3, lambda each: TASK.losses(model, each).mean(), SGD, steps=3, factor=lambda _: 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_both_halves_together(mixed):
+    found = list(together(TASK, SPLIT, 5, epochs=2, seed=1, mixed=mixed))
+    positions = torch.cat([at for _, at in found])
+    assert torch.equal(positions[positions >= 0].sort().values, torch.arange(8).repeat_interleave(2))
+    assert len(positions) == 2 * len(DATA)
+    erased = TASK.batch(SPLIT.forget, torch.arange(8))["inputs"]
+    for batch, at in found:
+        gone = at >= 0
+        assert torch.equal(batch["inputs"][gone], erased[at[gone]])
+        assert not any((erased == each).all(1).any() for each in batch["inputs"][~gone])
+    alone = [bool((at >= 0).all()) or bool((at < 0).all()) for _, at in found]
+    assert all(alone) is not mixed
+    if not mixed:
+        assert [len(at) for _, at in found[:3]] == [5, 3, 5]
 
 
 def test_pairs_go_once_through_one_half_and_again_through_the_other():
