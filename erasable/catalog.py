@@ -79,6 +79,7 @@ DATASETS = Family("data set", {
 TASKS = Family("task", {
     "classification": "erasable.tasks.classification:Classification",
     "next-token": "erasable.tasks.language:NextToken",
+    "regression": "erasable.tasks.regression:Regression",
 })  # fmt: skip
 
 MODELS = Family("encoder", {  # the same as `_plumbing/architecture.py`, which builds them

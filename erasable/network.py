@@ -12,12 +12,12 @@ from erasable.dataset import Dataset
 from erasable.memory import Memory
 from erasable.population import train_members
 from erasable.receipt import Exposure
-from erasable.task import LogitTask, Task
+from erasable.task import LogitTask, OutputTask, Task
 from erasable.train import Progress, Recipe, Supervised
 
 
 class Classifier(nn.Module):
-    """An encoder with a linear head: (batch, *shape) -> (batch, classes) logits."""
+    """An encoder with a linear head: (batch, *shape) -> (batch, classes) logits, or as many numbers."""
 
     def __init__(self, encoder: nn.Module, classes: int) -> None:
         super().__init__()
@@ -52,10 +52,12 @@ class Network:
     needs_data: ClassVar[bool] = False
 
     def build(self, task: Task) -> nn.Module:
-        """A fresh network for the task; classification gets a linear head, other tasks bring a complete network."""
+        """A fresh network for the task; classes and numbers get a linear head, other tasks bring a complete network."""
         shape: tuple[int, ...] = task.shape  # type: ignore[attr-defined]
         encoder = build_encoder(self.network, shape, vocabulary=getattr(task, "vocabulary", None))
-        return Classifier(encoder, task.classes) if isinstance(task, LogitTask) else encoder
+        if isinstance(task, LogitTask):
+            return Classifier(encoder, task.classes)
+        return Classifier(encoder, task.width) if isinstance(task, OutputTask) else encoder
 
     def train(
         self, data: Dataset, task: Task, *, seeds: Sequence[int], progress: Progress | None = None

@@ -55,3 +55,17 @@ class LogitTask(Task, Protocol):
     def labels(self, batch: Batch) -> Tensor:
         """The right answers, (batch,) integers."""
         ...
+
+
+@runtime_checkable
+class OutputTask(Task, Protocol):
+    """A task whose answer is numbers."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers are predicted for a sample."""
+        ...
+
+    def outputs(self, model: Forward, batch: Batch) -> Tensor:
+        """What the model predicts, (batch, width)."""
+        ...

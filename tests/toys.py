@@ -26,6 +26,14 @@ def blob_task(classes: int = 3) -> Classification:
     return Classification(shape=(2,), classes=classes, low=(-4.0,), high=(4.0,), inputs="x")
 
 
+def curve(n: int = 40, *, seed: int = 0) -> Dataset:
+    """Points of a sine with a little noise; ids "point/000"."""
+    g = torch.Generator().manual_seed(seed)
+    x = 3 * (2 * torch.rand(n, 1, generator=g) - 1)
+    y = x.sin() + 0.05 * torch.randn(n, 1, generator=g)
+    return Dataset.of({"x": x, "y": y}, [f"point/{i:03d}" for i in range(n)], name="curve")
+
+
 LINES = """
 the cat sat on the mat and saw the rat
 the dog sat on the log and saw the frog

@@ -2,5 +2,6 @@
 
 from erasable.tasks.classification import Classification
 from erasable.tasks.language import NextToken
+from erasable.tasks.regression import Regression
 
-__all__ = ["Classification", "NextToken"]
+__all__ = ["Classification", "NextToken", "Regression"]

@@ -12,9 +12,10 @@ from erasable.datasets.text import text
 from erasable.errors import ErasableError, RequestError, TaskMismatch
 from erasable.network import Network
 from erasable.tasks.language import NextToken
+from erasable.tasks.regression import Regression
 from erasable.train import Recipe
 from erasable.unlearner import Forgettable
-from tests.toys import TINY, blob_task, blobs, sentences
+from tests.toys import TINY, blob_task, blobs, curve, sentences
 
 BLOBS = blobs(60, owners=12).declare_public(blobs().ids[:20])
 LINES = sentences()
@@ -24,7 +25,8 @@ GPT = {"network": "gpt width=8 depth=1 heads=2", "recipe": Recipe(epochs=2, batc
 MUNKEY = {"network": "vit patch=1 width=8 depth=1 heads=2", "key_network": "mlp width=6", "value_width": 8,
           "neighbours": 3, "recipe": SHORT}  # fmt: skip
 
-TOYS = {"classification": (BLOBS, blob_task()), "next-token": (LINES, NextToken.of(LINES))}
+TOYS = {"classification": (BLOBS, blob_task()), "next-token": (LINES, NextToken.of(LINES)),
+        "regression": (curve(), Regression(shape=(1,)))}  # fmt: skip
 SETTINGS = {  # one line per variant whose code differs
     "classification": {
         "network": [SMALL],
@@ -46,6 +48,7 @@ SETTINGS = {  # one line per variant whose code differs
         "logit-mask": [SMALL],
     },
     "next-token": {"network": [GPT], "sisa": [{**GPT, "shards": 2, "slices": 2}]},
+    "regression": {"network": [SMALL]},
 }
 UNLEARNERS = {  # where defaults are too slow, or are not enough
     "finetune": {"epochs": 1},
@@ -53,6 +56,7 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "trw": {"epochs": 1},
 }
 LABELLED = {"trw"}  # unlearners that refuse a task without a finite set of answers
+ANSWERING: set[str] = set()  # unlearners that compare probabilities, and so refuse a task whose answer is numbers
 WHOLE_CLASSES = {"trw"}  # unlearners that refuse to erase a part of a class
 
 CASES = [(task, name, each) for task, methods in SETTINGS.items() for name, given in methods.items() for each in given]
@@ -90,7 +94,8 @@ def test_unlearners(name, task_name):
     data, task = TOYS[task_name]
     unlearner = catalog.UNLEARNERS[name](**UNLEARNERS.get(name, {}))
     method, ids = Network(**SETTINGS[task_name]["network"][0]), erasable_ids(data)
-    if task_name == "next-token" and name in LABELLED:
+    refused = {"classification": set(), "next-token": LABELLED, "regression": LABELLED | ANSWERING}[task_name]
+    if name in refused:
         with pytest.raises(TaskMismatch):
             check_unlearner(unlearner, method, data, task, ids=ids)
         return
@@ -116,10 +121,13 @@ def test_augmented_pictures():
     check_task(task, digits.take(torch.arange(8)), Network(network="convnet widths=8,8").build(task))
 
 
-@pytest.mark.parametrize("name", [each for each in catalog.METHODS if each not in SETTINGS["next-token"]])
-def test_methods_for_classes_refuse_text(name):
-    with pytest.raises(ErasableError):
-        catalog.METHODS[name]().train(LINES, TOYS["next-token"][1], seeds=[0])
+@pytest.mark.parametrize("task_name", ["next-token", "regression"])
+@pytest.mark.parametrize("name", catalog.METHODS)
+def test_methods_for_classes_refuse_text_and_numbers(name, task_name):
+    if name not in SETTINGS[task_name]:
+        data, task = TOYS[task_name]
+        with pytest.raises(ErasableError):
+            catalog.METHODS[name]().train(data, task, seeds=[0])
 
 
 def test_real_text():

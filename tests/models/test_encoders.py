@@ -31,6 +31,13 @@ def test_mlp_by_hand():
     assert sum(p.numel() for p in model.parameters()) == (6 * 4 + 4) + (4 * 4 + 4)
 
 
+def test_mlp_with_another_activation():
+    model = build_encoder("mlp width=4 activation=silu", (3,))
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    hidden = x @ model.layers[1].weight.T + model.layers[1].bias
+    assert torch.allclose(model(x), hidden / (1 + (-hidden).exp()), atol=1e-6)
+
+
 def test_convnet_by_hand():
     torch.manual_seed(0)
     model = ConvNet((2, 6, 6), widths=(4, 8), groups=2)
@@ -64,7 +71,7 @@ def test_numbers_lists_and_text_are_read_as_the_parameter_takes_them():
 
 @pytest.mark.parametrize("spec", [
     "mlp depth=0", "mlp width=big", "mlp width=0", "convnet groups=7", "convnet widths=0", "convnet pool=0",
-    "mlp colour=3", "mlp width", "mlp width=", HERE, f"{HERE} rate=1 widht=2",
+    "mlp colour=3", "mlp width", "mlp width=", "mlp activation=sine", HERE, f"{HERE} rate=1 widht=2",
 ])  # fmt: skip
 def test_settings_that_cannot_be_used_are_one_line(spec):
     with pytest.raises(SettingsError) as caught:
