@@ -59,6 +59,8 @@ UNLEARNERS = Family("unlearner", {
     "retrain": "erasable.unlearners.retrain:Retrain",
     "finetune": "erasable.unlearners.finetune:FineTune",
     "gradient-ascent": "erasable.unlearners.gradient_ascent:GradientAscent",
+    "boundary-expand": "erasable.unlearners.boundary_expand:BoundaryExpand",
+    "boundary-shrink": "erasable.unlearners.boundary_shrink:BoundaryShrink",
     "trw": "erasable.unlearners.trw:TRW",
 })  # fmt: skip
 

@@ -54,8 +54,11 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "finetune": {"epochs": 1},
     "gradient-ascent": {"epochs": 2},
     "trw": {"epochs": 1},
+    "boundary-shrink": {"epochs": 1, "lr": 0.01},
+    "boundary-expand": {"epochs": 1, "lr": 0.01},
 }
-LABELLED = {"trw"}  # unlearners that refuse a task without a finite set of answers
+# unlearners that refuse a task without a finite set of answers:
+LABELLED = {"boundary-expand", "boundary-shrink", "trw"}
 ANSWERING: set[str] = set()  # unlearners that compare probabilities, and so refuse a task whose answer is numbers
 WHOLE_CLASSES = {"trw"}  # unlearners that refuse to erase a part of a class
 
