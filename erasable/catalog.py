@@ -59,6 +59,7 @@ UNLEARNERS = Family("unlearner", {
     "retrain": "erasable.unlearners.retrain:Retrain",
     "finetune": "erasable.unlearners.finetune:FineTune",
     "gradient-ascent": "erasable.unlearners.gradient_ascent:GradientAscent",
+    "ssd": "erasable.unlearners.ssd:SSD",
     "boundary-expand": "erasable.unlearners.boundary_expand:BoundaryExpand",
     "boundary-shrink": "erasable.unlearners.boundary_shrink:BoundaryShrink",
     "trw": "erasable.unlearners.trw:TRW",

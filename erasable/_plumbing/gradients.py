@@ -2,7 +2,7 @@
 
 A vector of gradients is a tuple with one tensor per parameter, in the order of `model.parameters()`. The network is in
 eval mode throughout, so that batch normalisation neither mixes samples nor moves; a parameter that a loss does not
-touch has a gradient of zero.
+touch has a gradient of zero. A pass frees its activations batch by batch, as training does, so it keeps freed memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from erasable._plumbing.batching import in_order
+from erasable._plumbing.heap import keep_freed_memory
 from erasable.dataset import Dataset
 from erasable.task import Batch, Forward, Task
 
@@ -68,6 +69,7 @@ def per_sample(
 
     As many samples at a time as keep a chunk within `floats` numbers, at least one.
     """
+    keep_freed_memory()
     asked = losses or task.losses
     weights = {name: p.detach() for name, p in model.named_parameters()}
     buffers = {name: b.detach() for name, b in model.named_buffers()}
@@ -110,6 +112,7 @@ class _open:
         self.model = model
 
     def __enter__(self) -> list[nn.Parameter]:
+        keep_freed_memory()
         self.mode = self.model.training
         self.asked = [p.requires_grad for p in self.model.parameters()]
         self.model.eval().requires_grad_(True)
