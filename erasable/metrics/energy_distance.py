@@ -13,6 +13,7 @@ groups of oracles, as many as the target has models (half of them at most), agai
 G. J. Szekely, M. L. Rizzo, *Energy statistics* (Journal of Statistical Planning and Inference 143, 2013).
 """
 
+import itertools
 import math
 
 import torch
@@ -40,15 +41,18 @@ def energy_distance(
     size, total = len(unlearned), len(unlearned) + len(retrained)
     apart = _mean_distances(torch.cat([unlearned, retrained]))
     value = float(_energy(apart, _groups(torch.arange(total)[None], size)))
+    every = math.comb(total, size)
     p = _p_value(apart, size, value, permutations, seed)
-    least = 1 / math.comb(total, size) if math.comb(total, size) <= permutations else 1 / (1 + permutations)
-    note = f"p = {p:.3g} of {permutations} permutations of {size} models and {len(retrained)} oracles"
+    tried = f"all {every} splits" if every <= permutations else f"{permutations} random splits"
+    models = f"{size} model{'s' if size > 1 else ''} and {len(retrained)} oracles"
+    note = f"p = {p:.3g} by {tried} of {models}"
+    least = 1 / every if every <= permutations else 1 / (1 + permutations)
     distance = Finding(metric="energy distance", subject=subject, value=value, note=note, n=len(target.ids),
                        interval=bootstrap(energies(unlearned, retrained), seed, "energy distance"), models=size,
                        direction="lower", resolution=1e-6).beside(_floor(apart[size:, size:], size, seed))  # fmt: skip
     chance = Finding(metric="energy distance p", subject=subject, value=p, n=len(target.ids), models=size,
-                     direction="higher", resolution=1 / (1 + permutations),
-                     note=f"{permutations} permutations; no smaller than {least:.2g} with so many models")  # fmt: skip
+                     direction="higher", resolution=least,
+                     note=f"{tried}; no smaller than {least:.2g} with {models}")  # fmt: skip
     return distance, chance
 
 
@@ -90,13 +94,21 @@ def _energy(apart: Tensor, first: Tensor) -> Tensor:
 
 
 def _p_value(apart: Tensor, size: int, value: float, permutations: int, seed: int) -> float:
-    """The share of permutations, the given order counted as one, in which the groups are as far apart or farther."""
-    draws, total = generator(seed, "energy distance", "permutations"), len(apart)
+    """The share of splits, the given one among them, in which the groups are as far apart or farther.
+
+    All splits where there are no more than `permutations`, else so many random ones and the given one.
+    """
+    total = len(apart)
+    least = value - 1e-12 * max(1.0, abs(value))  # a sum in another order is no difference
+    if math.comb(total, size) <= permutations:
+        firsts = torch.tensor([*itertools.combinations(range(total), size)])
+        chosen = torch.zeros(len(firsts), total, dtype=torch.float64).scatter_(1, firsts, 1.0)
+        return float((_energy(apart, chosen) >= least).double().mean())
+    draws = generator(seed, "energy distance", "permutations")
     at_once, beaten = max(1, PIECE // total), 0
     for done in range(0, permutations, at_once):
         keys = torch.rand(min(at_once, permutations - done), total, generator=draws, dtype=torch.float64)
-        found = _energy(apart, _groups(keys.argsort(dim=1), size))
-        beaten += int((found >= value - 1e-12 * max(1.0, abs(value))).sum())  # a sum in another order is no difference
+        beaten += int((_energy(apart, _groups(keys.argsort(dim=1), size)) >= least).sum())
     return (1 + beaten) / (1 + permutations)
 
 
