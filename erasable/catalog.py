@@ -62,6 +62,7 @@ UNLEARNERS = Family("unlearner", {
     "ssd": "erasable.unlearners.ssd:SSD",
     "boundary-expand": "erasable.unlearners.boundary_expand:BoundaryExpand",
     "boundary-shrink": "erasable.unlearners.boundary_shrink:BoundaryShrink",
+    "noisy-descent": "erasable.unlearners.noisy_descent:NoisyDescent",
     "trw": "erasable.unlearners.trw:TRW",
 })  # fmt: skip
 

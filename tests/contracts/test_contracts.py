@@ -56,6 +56,7 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "trw": {"epochs": 1},
     "boundary-shrink": {"epochs": 1, "lr": 0.01},
     "boundary-expand": {"epochs": 1, "lr": 0.01},
+    "noisy-descent": {"steps": 3},
 }
 # unlearners that refuse a task without a finite set of answers:
 LABELLED = {"boundary-expand", "boundary-shrink", "trw"}
