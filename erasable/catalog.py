@@ -59,11 +59,12 @@ UNLEARNERS = Family("unlearner", {
     "retrain": "erasable.unlearners.retrain:Retrain",
     "finetune": "erasable.unlearners.finetune:FineTune",
     "gradient-ascent": "erasable.unlearners.gradient_ascent:GradientAscent",
-    "ssd": "erasable.unlearners.ssd:SSD",
     "boundary-expand": "erasable.unlearners.boundary_expand:BoundaryExpand",
     "boundary-shrink": "erasable.unlearners.boundary_shrink:BoundaryShrink",
     "noisy-descent": "erasable.unlearners.noisy_descent:NoisyDescent",
+    "ssd": "erasable.unlearners.ssd:SSD",
     "trw": "erasable.unlearners.trw:TRW",
+    "unsir": "erasable.unlearners.unsir:UNSIR",
 })  # fmt: skip
 
 DATASETS = Family("data set", {

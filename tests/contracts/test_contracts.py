@@ -57,11 +57,12 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "boundary-shrink": {"epochs": 1, "lr": 0.01},
     "boundary-expand": {"epochs": 1, "lr": 0.01},
     "noisy-descent": {"steps": 3},
+    "unsir": {"noise_steps": 3, "copies": 2, "batch": 8},
 }
 # unlearners that refuse a task without a finite set of answers:
-LABELLED = {"boundary-expand", "boundary-shrink", "trw"}
+LABELLED = {"boundary-expand", "boundary-shrink", "trw", "unsir"}
 ANSWERING: set[str] = set()  # unlearners that compare probabilities, and so refuse a task whose answer is numbers
-WHOLE_CLASSES = {"trw"}  # unlearners that refuse to erase a part of a class
+WHOLE_CLASSES = {"trw", "unsir"}  # unlearners that refuse to erase a part of a class
 
 CASES = [(task, name, each) for task, methods in SETTINGS.items() for name, given in methods.items() for each in given]
 IDS = [f"{task}-{name}-{i}" for i, (task, name, _) in enumerate(CASES)]
