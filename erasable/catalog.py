@@ -61,6 +61,7 @@ UNLEARNERS = Family("unlearner", {
     "gradient-ascent": "erasable.unlearners.gradient_ascent:GradientAscent",
     "boundary-expand": "erasable.unlearners.boundary_expand:BoundaryExpand",
     "boundary-shrink": "erasable.unlearners.boundary_shrink:BoundaryShrink",
+    "min-norm": "erasable.unlearners.min_norm:MinNorm",
     "noisy-descent": "erasable.unlearners.noisy_descent:NoisyDescent",
     "ssd": "erasable.unlearners.ssd:SSD",
     "trw": "erasable.unlearners.trw:TRW",

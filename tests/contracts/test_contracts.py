@@ -58,6 +58,7 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "boundary-expand": {"epochs": 1, "lr": 0.01},
     "noisy-descent": {"steps": 3},
     "unsir": {"noise_steps": 3, "copies": 2, "batch": 8},
+    "min-norm": {"epochs": 2, "settle": 1},
 }
 # unlearners that refuse a task without a finite set of answers:
 LABELLED = {"boundary-expand", "boundary-shrink", "trw", "unsir"}
