@@ -61,7 +61,7 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "min-norm": {"epochs": 2, "settle": 1},
 }
 # unlearners that refuse a task without a finite set of answers:
-LABELLED = {"boundary-expand", "boundary-shrink", "trw", "unsir"}
+LABELLED = {"boundary-expand", "boundary-shrink", "fisher", "trw", "unsir"}
 ANSWERING: set[str] = set()  # unlearners that compare probabilities, and so refuse a task whose answer is numbers
 WHOLE_CLASSES = {"trw", "unsir"}  # unlearners that refuse to erase a part of a class
 
