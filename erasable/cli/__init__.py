@@ -20,6 +20,7 @@ from typing import Annotated
 import typer
 
 from erasable import __version__
+from erasable.cli import _threads
 from erasable.cli.audit import audit
 from erasable.cli.demo import demo
 from erasable.cli.forget import forget
@@ -109,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"unexpected failure: {type(wrong).__name__}: {_one_line(str(wrong))}; run it again as "
                   "'erasable --debug ...' to see where", file=sys.stderr)  # fmt: skip
         return FAILED
+    finally:
+        _threads.restore()
 
 
 def _refuse(told: str) -> int:

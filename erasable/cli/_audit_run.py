@@ -9,6 +9,7 @@ from typing import Any
 from erasable._plumbing.progress import Steps, duration
 from erasable.cli._options import result
 from erasable.cli._suites import MODELS, ORACLES, TOO_FEW, Game, Work, judging_seconds, refuse, refuse_few
+from erasable.cli._threads import choose, repeating
 from erasable.errors import EmptyRequest, SettingsError, WrongDigest
 
 WEAKEST_FIRST = ("empirical", "revoked", "certified", "exact")
@@ -31,8 +32,8 @@ def audit_run(
 ) -> None:
     from erasable.audit import Subject, compile_report, judge
     from erasable.cli._source import data_of
-    from erasable.cli._trainings import Trainings, kept_beside
-    from erasable.cli.audit import write_numbered
+    from erasable.cli._trainings import CHUNK, Trainings, kept_beside
+    from erasable.cli.audit import refuse_untrainable, write_numbered
     from erasable.probe import Probe
     from erasable.request import Request
     from erasable.run import Run
@@ -59,9 +60,11 @@ def audit_run(
     probe = Probe.of(request, samples, fresh, task, seed=seed)
     receipts = opened.receipts
     game = _game_of(receipts, model, samples, len(gone), shadows, seed) if shadows else None
-    steps = Steps()
+    steps, first = Steps(), 1000 * (seed + 1)
+    if relearn:
+        refuse_untrainable(model, task, probe)
+    choose(method, samples, task, range(min(oracles, CHUNK)), steps.say)
     judging = judging_seconds(model, probe, oracles, suite, relearn)
-    first = 1000 * (seed + 1)
     begin = time.perf_counter()
     with kept_beside(opened.path, steps.say) as folder:
         unlearning = game.seconds(model, samples, receipts[-1].seconds) if game else 0.0
@@ -88,7 +91,7 @@ def audit_run(
             section = section.model_copy(update={"cautions": (*section.cautions, TOO_FEW.format(oracles))})
         section = work.played(section)
         with steps.step("writing the report", about=0.5):
-            again = _command(run, suite, oracles, shadows, seed, relearn, data_at, show_samples)
+            again = repeating(_command(run, suite, oracles, shadows, seed, relearn, data_at, show_samples))
             made = compile_report([section], title=f"Audit of {run.name}", show_samples=show_samples, suite=suite,
                                   command=again)  # fmt: skip
             written = write_numbered(run / "reports", made)

@@ -14,8 +14,9 @@ from erasable.cli._modes import command, flag, ids_of, refuse_used
 from erasable.cli._options import RecipeOptions, names, result
 from erasable.cli._source import source_of
 from erasable.cli._suites import MODELS, ORACLES, TOO_FEW, Game, Work, judging_seconds, refuse, refuse_few
-from erasable.cli._trainings import Trainings, kept_beside
-from erasable.cli.audit import write_report
+from erasable.cli._threads import choose, repeating
+from erasable.cli._trainings import CHUNK, Trainings, kept_beside
+from erasable.cli.audit import refuse_untrainable, write_report
 from erasable.dataset import Dataset
 from erasable.errors import SettingsError, UnknownSample
 from erasable.foreign import Architecture, Foreign, oracles_in, refuse_untrained
@@ -78,6 +79,10 @@ def audit_model(options: Mapping[str, Any]) -> None:
     if way is not None:
         game = Game.of(way, name, samples, len(gone), options["models"] or MODELS, seed)
     steps, first = Steps(), 1000 * (seed + 1)
+    if relearn:
+        refuse_untrainable(model, task, probe)
+    if reference is None or game is not None:
+        choose(design, samples, task, range(min(count, CHUNK)), steps.say)
     with kept_beside(out, steps.say) as kept:
         judging = judging_seconds(model, probe, count, suite, relearn)
         alike = Foreign(model.network, task, trained_ids, method=design)  # as if it had been trained here
@@ -112,7 +117,7 @@ def audit_model(options: Mapping[str, Any]) -> None:
         section = section.model_copy(update={"cautions": tuple(cautions), "digests": digests})
         with steps.step("writing the report", about=0.5):
             made = compile_report([section], title=f"Audit of {file}", show_samples=options["show_samples"],
-                                  suite=suite, command=command(options))  # fmt: skip
+                                  suite=suite, command=repeating(command(options)))  # fmt: skip
             write_report(out, made)
     seconds = time.perf_counter() - begin
     row = section.rows[0]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from erasable.cli._options import AsJson, result
+from erasable.cli._threads import choose
 
 
 def demo(
@@ -21,7 +22,12 @@ def demo(
     They come along: no network, no downloads, about a minute. Erases one person's pictures and one whole digit from
     models of several kinds, compares each with models that never saw them, and writes report.html.
     """
-    from erasable.demo import FULL, QUICK, run
+    from erasable import datasets
+    from erasable._plumbing.progress import Steps
+    from erasable.demo import FULL, QUICK, kinds, run
+    from erasable.tasks.classification import Classification
 
+    data = datasets.digits("train")
+    choose(kinds(QUICK)["network"].method, data, Classification.of(data), range(QUICK.oracles), Steps().say)
     made = run(out, seed=seed, size=QUICK if quick else FULL)
     result(made.words(), made.facts(), as_json)

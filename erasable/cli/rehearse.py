@@ -28,6 +28,7 @@ from erasable.cli._options import (
     result,
     spread,
 )
+from erasable.cli._threads import choose, repeating
 from erasable.errors import NotForgettable, PopulationTooSmall, SettingsError, UnknownOwner
 
 NATIVE = 0.05  # seconds of a deletion from memory
@@ -90,6 +91,7 @@ def rehearse(
     from erasable.cli._modes import refuse_used
     from erasable.cli._source import source_of
     from erasable.cli._suites import ORACLES, TOO_FEW
+    from erasable.cli._trainings import CHUNK
     from erasable.cli.audit import write_report
     from erasable.scenarios import Adaptive, Memorisation, OneOwner
     from erasable.tasks.classification import Classification
@@ -115,6 +117,7 @@ def rehearse(
     if isinstance(asked, Adaptive):
         rehearsal.starting_data(asked, samples)
     begin, steps = time.perf_counter(), Steps()
+    choose(chosen, samples, task, range(min(count, CHUNK)), steps.say)
     sized = isinstance(asked, Adaptive | Memorisation)  # who is asked for shows later, but not how many
     ready: Any = asked if sized else rehearsal.prepared(asked, samples, fresh, task, chosen, seed=seed)
     chosen, about, shadows = _about(chosen, samples, fresh, task, ready, way, suite, count, relearn, seed, steps)
@@ -132,7 +135,7 @@ def rehearse(
     if suite != "quick" and count < 3:
         found = tuple(one.model_copy(update={"cautions": (*one.cautions, TOO_FEW.format(count))}) for one in found)
     with steps.step("writing the report", about=0.5):
-        again = _command({**options, "oracles": count})
+        again = repeating(_command({**options, "oracles": count}))
         title = f"Rehearsal: {scenario} with {method}" + ("" if unlearner is None else f" and {unlearner}")
         made = compile_report(found, title=title, command=again, suite=tried, show_samples=show_samples)
         written = write_report(out, made)

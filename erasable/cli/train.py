@@ -24,6 +24,7 @@ from erasable.cli._options import (
     result,
     spread,
 )
+from erasable.cli._threads import choose
 from erasable.errors import StorageError
 
 
@@ -49,6 +50,8 @@ def train(
     Example: erasable train spm --data digits --public 450 --set encoder=public --set similarity=covariance --out run
     """
     options = flattened(locals())
+    import torch
+
     from erasable._plumbing.progress import Steps, duration
     from erasable._plumbing.settings import to_json
     from erasable.cli._source import source_of
@@ -64,12 +67,15 @@ def train(
     samples, fresh = source.train(), source.test()
     task = Classification.of(samples, shift=shift, flip=flip)
     chosen = fitting(method, given, task, samples)
-    with Steps().step(f"training {method} on {len(samples)} samples", about=_guess(chosen, len(samples))) as told:
+    steps = Steps()
+    choose(chosen, samples, task, [seed], steps.say)
+    with steps.step(f"training {method} on {len(samples)} samples", about=_guess(chosen, len(samples))) as told:
         start = time.perf_counter()
         model = chosen.train(samples, task, seeds=[seed], progress=told)[0]
         seconds = time.perf_counter() - start
     accuracy = _accuracy(model, task, fresh)
-    spec = {"source": source.spec(), "training": {"seed": seed, "seconds": round(seconds, 3)}}
+    spec = {"source": source.spec(), "training": {"seed": seed, "seconds": round(seconds, 3),
+                                                    "threads": torch.get_num_threads()}}  # fmt: skip
     Run.create(out, model, data=samples, spec=spec)
     run = Run.open(out)  # read back: what cannot be opened must be found out now
     exposure = {part: len(ids) for part, ids in run.exposure.parts.items()}
