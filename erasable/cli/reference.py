@@ -31,8 +31,8 @@ being done goes to standard error.
 | 130 | interrupted; what was stored before is intact |
 
 Before they train, `demo`, `train`, `audit` and `rehearse` try a few steps and compute with one thread where more are no
-faster, as with small networks or beside other programs; a line says so. Where `OMP_NUM_THREADS` is set, it is left as it
-is. Training is the same bit for bit only with the same number of threads, so a report's command sets it.
+faster, as with small networks or beside other programs; a line says so. Where `OMP_NUM_THREADS` is set, it is left
+alone. Training is the same bit for bit only with the same number of threads, so a report's command sets it.
 """
 
 
