@@ -61,6 +61,7 @@ UNLEARNERS = Family("unlearner", {
     "gradient-ascent": "erasable.unlearners.gradient_ascent:GradientAscent",
     "boundary-expand": "erasable.unlearners.boundary_expand:BoundaryExpand",
     "boundary-shrink": "erasable.unlearners.boundary_shrink:BoundaryShrink",
+    "cupid": "erasable.unlearners.cupid:CUPID",
     "fisher": "erasable.unlearners.fisher:Fisher",
     "influence": "erasable.unlearners.influence:Influence",
     "min-norm": "erasable.unlearners.min_norm:MinNorm",

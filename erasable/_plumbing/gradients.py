@@ -70,22 +70,27 @@ def per_sample(
     As many samples at a time as keep a chunk within `floats` numbers, at least one.
     """
     keep_freed_memory()
-    asked = losses or task.losses
+    loss = loss_of_one(model, losses or task.losses)
     weights = {name: p.detach() for name, p in model.named_parameters()}
-    buffers = {name: b.detach() for name, b in model.named_buffers()}
-    model.eval()
-
-    def loss(free: dict[str, Tensor], one: Batch) -> Tensor:
-        def forward(*args: Any, **kw: Any) -> Tensor:
-            out: Tensor = functional_call(model, (free, buffers), args, kw)
-            return out
-
-        return asked(forward, {name: tensor[None] for name, tensor in one.items()})[0]
-
     size = max(1, floats // sum(p.numel() for p in weights.values()))
     for each in in_order(task, data, size):
         found = vmap(grad(loss), in_dims=(None, 0))(weights, each)
         yield torch.cat([found[name].flatten(1) for name in weights], dim=1)
+
+
+def loss_of_one(model: nn.Module, losses: Losses) -> Callable[[dict[str, Tensor], Batch], Tensor]:
+    """The loss of one sample (a batch without its first axis) at given weights by name, for `torch.func`."""
+    buffers = {name: b.detach() for name, b in model.named_buffers()}
+    model.eval()
+
+    def loss(weights: dict[str, Tensor], one: Batch) -> Tensor:
+        def forward(*args: Any, **kw: Any) -> Tensor:
+            out: Tensor = functional_call(model, (weights, buffers), args, kw)
+            return out
+
+        return losses(forward, {name: tensor[None] for name, tensor in one.items()})[0]
+
+    return loss
 
 
 def flat(vector: Iterable[Tensor]) -> Tensor:
