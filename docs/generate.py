@@ -340,16 +340,17 @@ def scenarios() -> str:
     if content is None or "table" not in content:
         return _not_measured("OMP_NUM_THREADS=1 python experiments/scenarios.py")
     table = content["table"]
-    ways = list(dict.fromkeys(way for row in table.values() for way in row["ways"]))
+    ways = list(dict.fromkeys(way["name"] for row in table for way in row["ways"]))
     head = f"| | erased | {' | '.join(ways)} |"
     rule = "|---" * (len(ways) + 2) + "|"
     found, own = [head, rule], [head.replace("erased", "number"), rule]
-    for name, row in table.items():
-        told = [row["ways"].get(way) for way in ways]
+    for row in table:
+        measured = {way["name"]: way for way in row["ways"]}
+        told = [measured.get(way) for way in ways]
         cells = ["-" if each is None else _counted(each["method"]["statuses"]) for each in told]
         sizes = f"{row['erased'][0]}" if len(row["erased"]) == 1 else f"{row['erased'][0]} to {row['erased'][-1]}"
-        found.append(f"| {name} | {sizes} | {' | '.join(cells)} |")
-        own.append(f"| {name} | {row['own']} | {' | '.join(_with_oracles(each) for each in told)} |")
+        found.append(f"| {row['name']} | {sizes} | {' | '.join(cells)} |")
+        own.append(f"| {row['name']} | {row['own']} | {' | '.join(_with_oracles(each) for each in told)} |")
     rows = {"untouched": "doing nothing, which must ring", "retrain": "training again, which must not"}
     controls = [f"{_rang(table, role)} of {_rang(table, role, *SHORT)} for {words}" for role, words in rows.items()]
     return "\n".join([*found, "", f"Controls, rehearsals in which something was found: {'; '.join(controls)}.", "",
@@ -363,10 +364,10 @@ def _with_oracles(roles: Mapping[str, Any] | None) -> str:
     return f"{roles['method']['own']:.0f} ({roles['method']['oracles']:.0f}; {roles['untouched']['own']:.0f})"
 
 
-def _rang(table: Mapping[str, Any], role: str, *statuses: str) -> int:
+def _rang(table: list[dict[str, Any]], role: str, *statuses: str) -> int:
     """Rehearsals in which a row has one of these statuses; without any, one that says that something is left."""
-    return sum(each in (statuses or ("remembered", "stands out")) for row in table.values()
-               for roles in row["ways"].values() for each in roles[role]["statuses"])  # fmt: skip
+    return sum(each in (statuses or ("remembered", "stands out")) for row in table
+               for roles in row["ways"] for each in roles[role]["statuses"])  # fmt: skip
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ WAYS: dict[str, tuple[str, Any]] = {  # name: kind of model, unlearner
     "SPM, public encoder": ("SPM with public encoder", None),
     "SISA": ("SISA", None),
 }
+ROLES = ("method", "untouched", "retrain")
 MARKS = [(row, 0) for row in range(8)] + [(3, 7), (4, 7)]  # places that are dark in nearly all digits
 
 
@@ -85,8 +86,9 @@ CASES = {
     "adaptive boundary": Case(Adaptive(), "per-sample attack AUC"),
     "adaptive confident": Case(Adaptive(choice="confident"), "per-sample attack AUC"),
 }  # fmt: skip
-KEPT = ("forget accuracy", "membership AUROC", "per-sample attack AUC", "per-sample attack TPR at 1 % FPR", "KL",
-        "test accuracy", "retain accuracy", "canaries", "IC-Err", "Fgt-Err", "time")  # fmt: skip
+ALWAYS = ("forget accuracy", "per-sample attack AUC", "test accuracy")
+KEPT = (*ALWAYS, "membership AUROC", "per-sample attack TPR at 1 % FPR", "KL", "retain accuracy",
+        "canaries", "IC-Err", "Fgt-Err", "time")  # fmt: skip
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -148,16 +150,20 @@ def unit(name: str, way: str, seed: int) -> dict[str, Any]:
         scenario = prepared(settings, data, test, task, method, seed=seed)
     (section,) = rehearse(scenario, method, test, task, data=data if isinstance(settings, Adaptive) else None,
                           unlearner=unlearner, oracles=ORACLES, seed=seed)  # fmt: skip
-    rows = {row.role: row_of(row) for row in section.rows}
+    rows = {row.role: row_of(row, case.own) for row in section.rows}
+    rows["method"]["verdict"] = section.rows[0].verdict
     return {"title": section.title, "erased": section.erased, "samples": section.erased + section.retained,
             "data": section.digests["training data"], "ids": section.digests["erased ids"], "rows": rows,
-            "cautions": section.cautions, "seconds": round(time.perf_counter() - start, 1)}  # fmt: skip
+            "seconds": round(time.perf_counter() - start, 1)}  # fmt: skip
 
 
-def row_of(row: Any) -> dict[str, Any]:
+def row_of(row: Any, own: str) -> dict[str, Any]:
+    """The controls with fewer numbers."""
+    kept = KEPT if row.role == "method" else (*ALWAYS, own)
+    groups = ("accuracy, ", "surer than oracles") if row.role == "method" else ()
     findings = {each.metric: told(each) for each in (*row.judged, *row.shown)
-                if each.metric in KEPT or each.metric.startswith(("accuracy, ", "surer than oracles"))}  # fmt: skip
-    return {"level": row.level, "status": row.status, "verdict": row.verdict, "findings": findings}
+                if each.metric in kept or each.metric.startswith(groups)}  # fmt: skip
+    return {"level": row.level, "status": row.status, "findings": findings}
 
 
 def told(finding: Any) -> dict[str, float]:
@@ -170,18 +176,18 @@ def told(finding: Any) -> dict[str, float]:
 # --- what came out ---------------------------------------------------------------------------------------------------
 
 
-def table(units: dict[str, Any]) -> dict[str, Any]:
+def table(units: dict[str, Any]) -> list[dict[str, Any]]:
     """By scenario and way: the status of each seed, and the scenario's own number, averaged over seeds."""
-    found: dict[str, Any] = {}
+    found = []
     for name, case in CASES.items():
-        ways: dict[str, Any] = {}
+        ways = []
         for way in WAYS:
             runs = [units[key] for seed in SEEDS if (key := f"{name}/{way}/{seed}") in units]
             if runs:
-                ways[way] = {role: summary(runs, role, case.own) for role in ("method", "untouched", "retrain")}
+                ways.append({"name": way} | {role: summary(runs, role, case.own) for role in ROLES})
         if ways:
             erased = sorted({each["erased"] for key, each in units.items() if key.startswith(f"{name}/")})
-            found[name] = {"own": case.own, "erased": erased, "ways": ways}
+            found.append({"name": name, "own": case.own, "erased": erased, "ways": ways})
     return found
 
 
@@ -197,13 +203,13 @@ def summary(runs: list[Any], role: str, own: str) -> dict[str, Any]:
     return {"statuses": statuses, "own": mean("value"), "oracles": mean("oracles"), "test accuracy": test}
 
 
-def lines(summed: dict[str, Any]) -> Iterator[str]:
-    for name, row in summed.items():
-        for way, roles in row["ways"].items():
-            told = roles["method"]
-            before = roles["untouched"]
-            yield (f"{name:20} {way:20} {', '.join(told['statuses']):40} {row['own']} {told['own']} (oracles "
-                   f"{told['oracles']}; nothing {before['own']}, {', '.join(before['statuses'])})")  # fmt: skip
+def lines(summed: list[dict[str, Any]]) -> Iterator[str]:
+    for row in summed:
+        for roles in row["ways"]:
+            told, before = roles["method"], roles["untouched"]
+            found, rang = (", ".join(each["statuses"]) for each in (told, before))
+            yield (f"{row['name']:20} {roles['name']:20} {found:40} {row['own']} {told['own']} "
+                   f"(oracles {told['oracles']}; nothing {before['own']}, {rang})")  # fmt: skip
 
 
 def main() -> None:

@@ -84,10 +84,11 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
             "digits/game/SPM": {"ways": {"SPM": {
                 "findings": {"U-LiRA privacy AUC": {"value": 56.76, "interval": [54.7, 58.9]}},
                 "strata": {"high memorisation": {"samples": 25, "AUC": {"value": 98.6}}}}}}}},
-        "experiments/results/scenarios.json": {"table": {"mislabelled": {"own": "canaries", "erased": [72], "ways": {
-            "SPM": {role: {"statuses": statuses, "own": own, "oracles": 2.0} for role, statuses, own in (
+        "experiments/results/scenarios.json": {"table": [{
+            "name": "mislabelled", "own": "canaries", "erased": [72], "ways": [{"name": "SPM"} | {role: {
+                "statuses": statuses, "own": own, "oracles": 2.0} for role, statuses, own in (
                 ("method", ["remembered", "no trace", "remembered"], 70.4), ("untouched", ["remembered"] * 3, 99.0),
-                ("retrain", ["cannot tell", "stands out", "cannot tell"], 3.0))}}}}},
+                ("retrain", ["cannot tell", "stands out", "cannot tell"], 3.0))}]}]},
         "benchmarks/results/forget_latency.json": {
             "result": {"in RAM": {"1": spread}, "again": spread, "times faster": 1234.5}},
         "benchmarks/results/inference.json": {
@@ -108,7 +109,7 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
     assert "| learned | 3 | 90.20 | 88.10 | 2.10 |" in generate.public_encoder()
     assert "| SPM | - | Leaks: still remembered | - | 56.8 (54.7 to 58.9) | 99 (25 samples) |" in generate.panel()
     told = generate.scenarios()
-    assert "| mislabelled | 72 | no trace 1, leaks 2 |" in told
+    assert "| mislabelled | 72 | leaks 2, no trace 1 |" in told
     assert "| mislabelled | canaries | 70 (2; 99) |" in told
     assert "3 of 3 for doing nothing, which must ring; 1 of 3 for training again" in told
     assert "| in RAM | 1 | 2.00 ms | 1.00 ms to 500.00 ms |" in generate.latency()
