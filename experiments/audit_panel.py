@@ -53,14 +53,14 @@ def digit_kinds() -> dict[str, Any]:
 
 def fashion_kinds() -> dict[str, Any]:
     network, recipe = "mlp width=128 depth=2", Recipe(epochs=20)
-    munkey = MUNKEY(network="vit patch=7 width=32 depth=2 heads=4 stem=16", value_width=32, keys="pixels",
-                    recipe=replace(recipe, lr=3e-3))  # fmt: skip
+    munkey = MUNKEY(network="vit patch=14 width=32 depth=1 heads=2 stem=16", value_width=32, keys="pixels",
+                    recipe=Recipe(epochs=10, lr=3e-3))  # fmt: skip
     return {
         "network": Network(network=network, recipe=recipe),
         "SPM": SPM(network=network, recipe=recipe),
         "SPM with public encoder": SPM(network=network, encoder="public", similarity="covariance", recipe=recipe),
         "MUNKEY": munkey,
-        "MUNKEY in two phases": replace(munkey, phases=2, value_steps=12),
+        "MUNKEY in two phases": replace(munkey, phases=2, value_steps=12, recipe=Recipe(epochs=20, lr=3e-3)),
         "SISA": SISA(network=network, shards=3, recipe=recipe),
     }
 
