@@ -15,6 +15,7 @@ from erasable.tasks.language import NextToken
 from erasable.tasks.regression import Regression
 from erasable.train import Recipe
 from erasable.unlearner import Forgettable
+from erasable.unlearners.gradient_ascent import GradientAscent
 from tests.toys import TINY, blob_task, blobs, curve, sentences
 
 BLOBS = blobs(60, owners=12).declare_public(blobs().ids[:20])
@@ -59,10 +60,23 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "noisy-descent": {"steps": 3},
     "unsir": {"noise_steps": 3, "copies": 2, "batch": 8},
     "min-norm": {"epochs": 2, "settle": 1},
+    "bad-teacher": {"batch": 16},
+    "cf-k": {"epochs": 1},
+    "ct": {"epochs": 1},
+    "eu-k": {"epochs": 1},
+    "l1-sparse": {"epochs": 2},
+    "msg": {"epochs": 1},
+    "neggrad-plus": {"epochs": 2},
+    "random-labels": {"epochs": 2},
+    "salun": {"epochs": 2},
+    "scrub": {"lr": 0.01},
+    "low-influence": {"inner": GradientAscent(epochs=2)},
 }
 # unlearners that refuse a task without a finite set of answers:
-LABELLED = {"boundary-expand", "boundary-shrink", "fisher", "trw", "unsir"}
-ANSWERING: set[str] = set()  # unlearners that compare probabilities, and so refuse a task whose answer is numbers
+LABELLED = {"boundary-expand", "boundary-shrink", "fisher", "random-labels", "salun", "trw", "unsir"}
+# unlearners that compare probabilities, and so refuse a task whose answer is numbers:
+ANSWERING = {"bad-teacher", "scrub"}
+KERNELS = {"ct"}  # unlearners that refuse a network without convolutions
 WHOLE_CLASSES = {"trw", "unsir"}  # unlearners that refuse to erase a part of a class
 
 CASES = [(task, name, each) for task, methods in SETTINGS.items() for name, given in methods.items() for each in given]
@@ -105,6 +119,12 @@ def test_unlearners(name, task_name):
         with pytest.raises(TaskMismatch):
             check_unlearner(unlearner, method, data, task, ids=ids)
         return
+    if name in KERNELS:
+        with pytest.raises(TaskMismatch):
+            check_unlearner(unlearner, method, data, task, ids=ids)
+        data = catalog.DATASETS["digits"]().take(torch.arange(40))
+        task, ids = catalog.TASKS["classification"].of(data), data.ids[:3]
+        method = Network(network="convnet widths=8", recipe=SHORT)
     if name in WHOLE_CLASSES:
         with pytest.raises(RequestError):
             check_unlearner(unlearner, method, data, task, ids=ids)
