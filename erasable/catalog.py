@@ -67,6 +67,7 @@ UNLEARNERS = Family("unlearner", {
     "cupid": "erasable.unlearners.cupid:CUPID",
     "eu-k": "erasable.unlearners.last_layers:EUk",
     "fisher": "erasable.unlearners.fisher:Fisher",
+    "forsaken": "erasable.unlearners.forsaken:Forsaken",
     "influence": "erasable.unlearners.influence:Influence",
     "l1-sparse": "erasable.unlearners.l1_sparse:L1Sparse",
     "low-influence": "erasable.unlearners.low_influence:LowInfluence",

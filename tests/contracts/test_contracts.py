@@ -71,9 +71,10 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "salun": {"epochs": 2},
     "scrub": {"lr": 0.01},
     "low-influence": {"inner": GradientAscent(epochs=2)},
+    "forsaken": {"reference": (0.4, 0.3, 0.3), "epochs": 2},
 }
 # unlearners that refuse a task without a finite set of answers:
-LABELLED = {"boundary-expand", "boundary-shrink", "fisher", "random-labels", "salun", "trw", "unsir"}
+LABELLED = {"boundary-expand", "boundary-shrink", "fisher", "forsaken", "random-labels", "salun", "trw", "unsir"}
 # unlearners that compare probabilities, and so refuse a task whose answer is numbers:
 ANSWERING = {"bad-teacher", "scrub"}
 KERNELS = {"ct"}  # unlearners that refuse a network without convolutions
