@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from erasable._plumbing.seeds import seeded
+from erasable._plumbing.settings import from_json, to_json
 from erasable.errors import InvalidData, SettingsError, TaskMismatch, UnknownName
 from erasable.network import Classifier, Network
 from erasable.tasks.classification import Classification
@@ -77,6 +79,17 @@ def test_a_stored_model_comes_back():
         METHOD.restore(TASK, dict(list(weights.items())[1:]), None, MODEL.exposure)
 
 
+class Itself(nn.Module):
+    """Nothing before the head."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.width = shape[0]
+
+    def forward(self, x):
+        return x
+
+
 class Noisy(nn.Module):
     """Batch normalisation and dropout: neither can be vectorised."""
 
@@ -96,6 +109,53 @@ def test_sequential_training_is_training_alone():
     assert int(a.network.encoder.layers[2].num_batches_tracked) == 10 * (60 // 16)
     assert torch.equal(a(inputs()), a(inputs()))  # eval mode: no dropout
     assert torch.allclose(a(inputs()[:1]), a(inputs())[:1], atol=1e-6)
+
+
+def test_a_gradient_penalty_by_hand():
+    task, data = TASK, DATA.take(torch.arange(12))
+    recipe = Recipe(epochs=1, batch=12, lr=0.1, momentum=0.0, weight_decay=0.0, warmup=0.0, optimizer="sgd")
+    linear = Network(network=f"{__name__}:Itself", recipe=recipe, gradient_penalty=0.7)
+    model = linear.train(data, task, seeds=[4])[0]
+    with seeded(4, "init"):
+        head = linear.build(task).head
+    x, y = inputs(data).double(), torch.eye(3).double()[data.read("label")]
+
+    def penalised(weight, bias):
+        logits = x @ weight.T + bias
+        p = torch.softmax(logits, 1)
+        steep = (p - y).T @ x / 12, (p - y).mean(0)  # of the cross-entropy
+        return -(y * torch.log_softmax(logits, 1)).sum(1).mean() + 0.7 * sum(each.norm() for each in steep)
+
+    for name, at in (("weight", 0), ("bias", 1)):
+        before = [head.weight.detach().double(), head.bias.detach().double()]
+        for i in range(before[at].numel()):  # differences instead of a second pass backward
+            ends = []
+            for sign in (1, -1):
+                moved = [each.clone() for each in before]
+                moved[at].view(-1)[i] += sign * 1e-5
+                ends.append(float(penalised(*moved)))
+            slope = (ends[0] - ends[1]) / 2e-5
+            expected = float(before[at].view(-1)[i]) - 0.1 * slope
+            assert float(getattr(model.network.head, name).view(-1)[i]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_population_with_a_penalty_is_trained_one_by_one():
+    method = dataclasses.replace(METHOD, gradient_penalty=0.1)
+    _, b = method.train(DATA, TASK, seeds=[0, 1])
+    assert weights_digest(b) == weights_digest(method.train(DATA, TASK, seeds=[1])[0])
+
+
+def test_a_penalty_is_written_down_where_there_is_one():
+    assert "gradient_penalty" not in to_json(METHOD)  # models from before it keep their names
+    method = dataclasses.replace(METHOD, gradient_penalty=0.1)
+    assert from_json(Network, to_json(method), "here") == method
+    assert from_json(Network, to_json(METHOD), "here") == METHOD
+
+
+@pytest.mark.parametrize("penalty", [-0.1, float("nan"), float("inf")])
+def test_refused_penalties(penalty):
+    with pytest.raises(SettingsError, match="gradient_penalty"):
+        dataclasses.replace(METHOD, gradient_penalty=penalty)
 
 
 def test_refusals():

@@ -10,11 +10,19 @@ from typing import Any
 from erasable.errors import CorruptRun
 
 KIND = "class"  # names that of a nested dataclass, for fields that may hold one of several; no field can be called so
+LATER = {"later": True}  # metadata of a field that a class got when it was in use already, with a default
 
 
 def to_json(settings: Any) -> dict[str, Any]:
     """The fields of a dataclass; nested ones carry the name of their class."""
-    return {each.name: _encode(getattr(settings, each.name)) for each in dataclasses.fields(settings) if each.init}
+    told = (each for each in dataclasses.fields(settings) if each.init and not _silent(settings, each))
+    return {each.name: _encode(getattr(settings, each.name)) for each in told}
+
+
+def _silent(settings: Any, each: dataclasses.Field[Any]) -> bool:
+    """Is this a field that came `LATER`, at its default? Trained models are found by what their settings say; were it
+    written, those from before the field would not be found again."""
+    return bool(each.metadata.get("later")) and getattr(settings, each.name) == each.default
 
 
 def _encode(value: Any) -> Any:
