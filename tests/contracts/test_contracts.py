@@ -30,7 +30,7 @@ TOYS = {"classification": (BLOBS, blob_task()), "next-token": (LINES, NextToken.
         "regression": (curve(), Regression(shape=(1,)))}  # fmt: skip
 SETTINGS = {  # one line per variant whose code differs
     "classification": {
-        "network": [SMALL],
+        "network": [SMALL, {**SMALL, "gradient_penalty": 0.01}],
         "spm": [
             SMALL,
             {**SMALL, "encoder": "public"},
