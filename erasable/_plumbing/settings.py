@@ -1,7 +1,14 @@
-"""Settings as JSON and back: frozen dataclasses of numbers, text, tuples and further dataclasses."""
+"""Settings as JSON and back: frozen dataclasses of numbers, text, tuples and further dataclasses.
+
+A field that may hold any class of a family says so in its metadata, `field(metadata={FAMILY: "erasable.unlearners"})`.
+In JSON that class is "module:Class". Modules of the family are imported for it; any other must be loaded already, so
+that a file never decides what is imported.
+"""
 
 import dataclasses
+import importlib
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -11,12 +18,19 @@ from erasable.errors import CorruptRun
 
 KIND = "class"  # names that of a nested dataclass, for fields that may hold one of several; no field can be called so
 LATER = {"later": True}  # metadata of a field that a class got when it was in use already, with a default
+FAMILY = "family"  # in a field's metadata: the package whose classes it may hold
 
 
 def to_json(settings: Any) -> dict[str, Any]:
     """The fields of a dataclass; nested ones carry the name of their class."""
-    told = (each for each in dataclasses.fields(settings) if each.init and not _silent(settings, each))
-    return {each.name: _encode(getattr(settings, each.name)) for each in told}
+    told: dict[str, Any] = {}
+    for each in dataclasses.fields(settings):
+        if each.init and not _silent(settings, each):
+            value = getattr(settings, each.name)
+            told[each.name] = _encode(value)
+            if FAMILY in each.metadata:
+                told[each.name][KIND] = f"{type(value).__module__}:{type(value).__qualname__}"
+    return told
 
 
 def _silent(settings: Any, each: dataclasses.Field[Any]) -> bool:
@@ -48,12 +62,34 @@ def from_json(kind: type[Any], stored: Any, where: str) -> Any:
         raise CorruptRun(f"{where} has the setting '{unknown[0]}'", expected=f"settings of {kind.__name__}: "
                          f"{', '.join(sorted(known))}", do="use the version of Erasable that wrote it")  # fmt: skip
     hints = typing.get_type_hints(kind)
-    fields = {name: _decode(hints[name], value, f"{where}, {name}") for name, value in stored.items() if name != KIND}
+    families = {each.name: each.metadata[FAMILY] for each in dataclasses.fields(kind) if FAMILY in each.metadata}
+    fields = {}
+    for name, value in stored.items():
+        if name != KIND:
+            at = f"{where}, {name}"
+            hint = _member(families[name], value, at) if name in families else hints[name]
+            fields[name] = _decode(hint, value, at)
     try:
         return kind(**fields)
     except TypeError as wrong:
         raise CorruptRun(f"{where} cannot be used ({wrong})", expected=f"the settings of {kind.__name__}",
                          do="use the version of Erasable that wrote it") from wrong  # fmt: skip
+
+
+def _member(family: str, value: Any, where: str) -> type[Any]:
+    """The class that a stored value names. Raises CorruptRun for what is no frozen dataclass that may be had."""
+    place = value.get(KIND) if isinstance(value, dict) else None
+    module, _, name = place.partition(":") if isinstance(place, str) else ("", "", "")
+    try:
+        ours = module.startswith(f"{family}.")
+        found = getattr(importlib.import_module(module) if ours else sys.modules.get(module), name, None)
+    except ImportError:
+        found = None
+    parameters = getattr(found, "__dataclass_params__", None)
+    if not isinstance(found, type) or parameters is None or not parameters.frozen:
+        raise CorruptRun(f"{where} is of the class '{place}'", expected=f"settings from {family} or a loaded module",
+                         do="import its module first, or use the version of Erasable that wrote it")  # fmt: skip
+    return found
 
 
 def _decode(hint: Any, value: Any, where: str) -> Any:

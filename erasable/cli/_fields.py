@@ -5,8 +5,10 @@ import shlex
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
+from erasable._plumbing.settings import FAMILY
 from erasable.errors import SettingsError, nearest_names
 
 TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -75,7 +77,9 @@ def _known(kind: type[Any]) -> Iterator[tuple[str, Any]]:
     hints = typing.get_type_hints(kind)
     for each in dataclasses.fields(kind):
         hint = hints[each.name]
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if FAMILY in each.metadata:  # any class of the catalog's family, written like one
+            yield each.name, partial(named, each.metadata[FAMILY].rpartition(".")[2])
+        elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
             inner = typing.get_type_hints(hint)
             yield from ((f"{each.name}.{one.name}", inner[one.name]) for one in dataclasses.fields(hint))
         elif each.init:

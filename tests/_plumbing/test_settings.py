@@ -1,15 +1,16 @@
 """Settings through JSON and back."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erasable._plumbing.settings import from_json, to_json
+from erasable._plumbing.settings import FAMILY, from_json, to_json
 from erasable.errors import CorruptRun, SettingsError
 
 
@@ -94,3 +95,34 @@ def test_settings_that_do_not_fit(stored, says):
 def test_the_class_still_checks_its_values():
     with pytest.raises(SettingsError):
         from_json(Method, {"steps": -1}, "method")
+
+
+# --- a field for any class of a family -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapper:
+    inner: Any = field(metadata={FAMILY: "erasable.unlearners"})
+    share: float = 0.5
+
+
+def test_a_class_of_the_family_is_found_by_its_place():
+    from erasable.unlearners.finetune import FineTune
+
+    for wrapper in (Wrapper(inner=FineTune(epochs=3)), Wrapper(inner=Wrapper(inner=Mean(2.0)), share=0.1)):
+        stored = json.loads(json.dumps(to_json(wrapper)))
+        assert from_json(Wrapper, stored, "way") == wrapper
+    assert to_json(Wrapper(inner=FineTune()))["inner"]["class"] == "erasable.unlearners.finetune:FineTune"
+
+
+@pytest.mark.parametrize("place", [
+    "erasable.unlearners.nobody:Nobody", "erasable.unlearners.finetune:Nobody", "erasable.unlearners.finetune:fit",
+    "antigravity:Nobody", "erasable.unlearners..finetune:FineTune", "os:system", "FineTune", None, 3,
+])  # fmt: skip
+def test_nothing_else_is_imported_or_called(place):
+    with pytest.raises(CorruptRun, match="inner is of the class") as caught:
+        from_json(Wrapper, {"inner": {"class": place}}, "way")
+    assert "\n" not in str(caught.value)
+    assert "antigravity" not in sys.modules
+    with pytest.raises(CorruptRun, match="inner"):
+        from_json(Wrapper, {"inner": "finetune"}, "way")
