@@ -223,6 +223,21 @@ def test_an_interrupted_audit_of_weights_goes_on_unless_the_code_changed(here, t
     assert [each.name for each in kept.parent.iterdir()] == ["out"]
 
 
+def test_an_audit_that_another_one_has_finished_meanwhile_is_not_begun(here, tmp_path, monkeypatch):
+    def finished(*_):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "report.html").write_text("theirs")
+
+    def fails(*_, **__):
+        raise AssertionError("a training was begun")
+
+    monkeypatch.setattr("erasable.cli._foreign.choose", finished)
+    monkeypatch.setattr(Architecture, "train_subsets", fails)
+    assert "is in use; expected a new path" in refused("audit", "--model", "after.safetensors", *MODEL, "--forget-ids",
+                                                       "ids.txt", "--out", tmp_path / "out")  # fmt: skip
+    assert content(tmp_path) == {"out/report.html": b"theirs"}
+
+
 def test_a_model_that_was_made_for_other_inputs_is_doubted(here, tmp_path):
     weights = safetensors.torch.load_file(here / "after.safetensors")
     weights["3.weight"] = -weights["3.weight"]

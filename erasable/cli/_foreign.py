@@ -84,6 +84,7 @@ def audit_model(options: Mapping[str, Any]) -> None:
     if reference is None or game is not None:
         choose(design, samples, task, range(min(count, CHUNK)), steps.say)
     with kept_beside(out, steps.say) as kept:
+        refuse_used(out)  # again: whoever was here before has finished
         judging = judging_seconds(model, probe, count, suite, relearn)
         alike = Foreign(model.network, task, trained_ids, method=design)  # as if it had been trained here
         work = Work(Trainings(design, samples, task, kept / design.source[:16], steps.say), steps, gone=gone,
