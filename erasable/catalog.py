@@ -65,6 +65,7 @@ UNLEARNERS = Family("unlearner", {
     "cf-k": "erasable.unlearners.last_layers:CFk",
     "ct": "erasable.unlearners.ct:CT",
     "cupid": "erasable.unlearners.cupid:CUPID",
+    "entanglement": "erasable.unlearners.entanglement:Entanglement",
     "eu-k": "erasable.unlearners.last_layers:EUk",
     "fisher": "erasable.unlearners.fisher:Fisher",
     "forsaken": "erasable.unlearners.forsaken:Forsaken",

@@ -72,6 +72,7 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "scrub": {"lr": 0.01},
     "low-influence": {"inner": GradientAscent(epochs=2)},
     "forsaken": {"reference": (0.4, 0.3, 0.3), "epochs": 2},
+    "entanglement": {"epochs": 2, "repair_epochs": 1},
 }
 # unlearners that refuse a task without a finite set of answers:
 LABELLED = {"boundary-expand", "boundary-shrink", "fisher", "forsaken", "random-labels", "salun", "trw", "unsir"}
