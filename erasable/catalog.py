@@ -69,6 +69,7 @@ UNLEARNERS = Family("unlearner", {
     "eu-k": "erasable.unlearners.last_layers:EUk",
     "fisher": "erasable.unlearners.fisher:Fisher",
     "forsaken": "erasable.unlearners.forsaken:Forsaken",
+    "geometric-disentanglement": "erasable.unlearners.geometric_disentanglement:GeometricDisentanglement",
     "iau": "erasable.unlearners.iau:IAU",
     "influence": "erasable.unlearners.influence:Influence",
     "l1-sparse": "erasable.unlearners.l1_sparse:L1Sparse",

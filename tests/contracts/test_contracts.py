@@ -16,6 +16,7 @@ from erasable.tasks.regression import Regression
 from erasable.train import Recipe
 from erasable.unlearner import Forgettable
 from erasable.unlearners.gradient_ascent import GradientAscent
+from erasable.unlearners.neggrad_plus import NegGradPlus
 from tests.toys import TINY, blob_task, blobs, curve, sentences
 
 BLOBS = blobs(60, owners=12).declare_public(blobs().ids[:20])
@@ -73,6 +74,7 @@ UNLEARNERS = {  # where defaults are too slow, or are not enough
     "low-influence": {"inner": GradientAscent(epochs=2)},
     "forsaken": {"reference": (0.4, 0.3, 0.3), "epochs": 2},
     "entanglement": {"epochs": 2, "repair_epochs": 1},
+    "geometric-disentanglement": {"inner": NegGradPlus(epochs=2)},
 }
 # unlearners that refuse a task without a finite set of answers:
 LABELLED = {"boundary-expand", "boundary-shrink", "fisher", "forsaken", "random-labels", "salun", "trw", "unsir"}
