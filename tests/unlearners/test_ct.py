@@ -82,6 +82,8 @@ def test_refusals():
     before = copy.deepcopy(MODEL.state_dict())
     with pytest.raises(TaskMismatch, match="without square convolution kernels"):
         CT()(MODEL, SPLIT, TASK, seed=0)
+    with pytest.raises(TaskMismatch, match="without square convolution kernels"):
+        transpose_kernels(nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, (1, 3))))  # points and lines
     assert all(torch.equal(each, before[name]) for name, each in MODEL.state_dict().items())
     with pytest.raises(SettingsError):
         CT(lr=0)
