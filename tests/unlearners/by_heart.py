@@ -1,7 +1,7 @@
 """A small network that has learnt six wrong labels by heart, and what it would be without them.
 
-Its request is for these six: retraining gives them a loss of several nats, the network as it is hardly any. What forgets
-them must raise that loss, and must not pay with what stays.
+Its request is for these six: retraining gives them a loss of several nats, the network as it is hardly any. What
+forgets them must raise that loss, and must not pay with what stays.
 """
 
 import torch
