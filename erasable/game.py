@@ -199,8 +199,9 @@ def halves(data: Dataset, *, models: int, seed: int) -> Plan:
                 torch.cat([own.targets, torch.zeros(len(data.public), dtype=torch.bool)]))  # fmt: skip
 
 
-def with_game(row: Row, game: Game) -> Row:
-    """The row with what the game found. A privacy game whose 95 % interval lies above guessing makes it "remembered".
+def with_game(row: Row, game: Game, *, decides: bool = True) -> Row:
+    """The row with what the game found. A privacy game whose 95 % interval lies above guessing makes it "remembered",
+    unless it was played by other means than the row's model was made with, and so does not decide about it.
 
     The efficacy game alone does not: its never-seen pairs come from models that were trained on more, since nothing was
     taken from them, and that difference shows too.
@@ -216,8 +217,9 @@ def with_game(row: Row, game: Game) -> Row:
     if efficacy.interval is not None and efficacy.interval[0] > 50:
         words += f" Against models from which nothing was erased they differ: {_in_words(efficacy)}."
     return row.model_copy(update={
-        "status": "remembered" if leaks else row.status,
-        "verdict": f"{words} On the erased samples themselves: {row.verdict}" if leaks else f"{row.verdict} {words}",
+        "status": "remembered" if leaks and decides else row.status,
+        "verdict": f"{words} On the erased samples themselves: {row.verdict}" if leaks and decides
+                   else f"{row.verdict} {words}",
         "shown": (*row.shown, *found),
         "roc": (*row.roc, *game.rocs()),
         "strata": game.strata(row.name),

@@ -163,8 +163,8 @@ def test_the_game_of_an_unlearner(here, tmp_path, monkeypatch, unlearner, leaks)
     (section,) = report.sections
     row = section.rows[0]
     assert (row.finding("U-LiRA privacy AUC").interval[0] > 50) is leaks
-    if leaks:
-        assert row.status == told["status"] == "remembered"
+    assert row.status == told["status"] != "remembered"  # models trained here are not the one that is audited
+    assert ("Leaks in the unlearning game" in row.verdict) is leaks
     assert [each.attack for each in row.roc] == ["per-sample attack", "U-LiRA privacy", "U-LiRA efficacy"]
     assert len(section.controls) == 2
     assert any(f"and unlearned by {unlearner}." in each for each in told["cautions"])

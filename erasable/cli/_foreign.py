@@ -77,7 +77,7 @@ def audit_model(options: Mapping[str, Any]) -> None:
     relearn = options["relearn"] and (folder is None or earlier is not None)
     game = None
     if way is not None:
-        game = Game.of(way, name, samples, len(gone), options["models"] or MODELS, seed)
+        game = Game.of(way, name, samples, len(gone), options["models"] or MODELS, seed)._replace(decides=False)
     steps, first = Steps(), 1000 * (seed + 1)
     if relearn:
         refuse_untrainable(model, task, probe)

@@ -141,6 +141,7 @@ class Game(NamedTuple):
     way: Any
     name: str
     cautions: tuple[str, ...]
+    decides: bool = True  # not where the models were made by other means than the audited one
 
     @classmethod
     def of(cls, way: Any, name: str, samples: Any, erased: int, shadows: int, seed: int) -> "Game":
@@ -179,7 +180,7 @@ class Game(NamedTuple):
 
         game = play(fleet, self.way, share=self.share, seed=self.seed, folder=folder, progress=progress)
         row, *others = section.rows
-        rows = (with_game(row, game), *others)
+        rows = (with_game(row, game, decides=self.decides), *others)
         return section.model_copy(update={"rows": rows, "controls": (*section.controls, *game.controls(seed=self.seed)),
                                           "cautions": (*section.cautions, *self.cautions),
                                           "verdict": summary_of(rows, section.erased)})  # fmt: skip
