@@ -31,10 +31,10 @@ def accuracy(model, data, task=TASK):
 class Bands(torch.nn.Module):
     """Of one number: class 0 below 0.3, class 1 up to 0.9, class 2 beyond. The logits are lines."""
 
-    def __init__(self):
+    def __init__(self, last=0.9):
         super().__init__()
         self.slope = torch.nn.Parameter(torch.tensor([0.0, 1.0, 2.0]))
-        self.at = torch.nn.Parameter(torch.tensor([0.0, -0.3, -1.2]))
+        self.at = torch.nn.Parameter(torch.tensor([0.0, -0.3, -0.3 - last]))
 
     def forward(self, x):
         return x * self.slope + self.at
@@ -54,8 +54,14 @@ def test_across_is_the_class_on_the_other_side():
     one = BoundaryShrink(rounds=1, **at).across(Bands(), data, BAND)
     assert one.tolist() == [1, 1, 1, 0]  # only the first and the last left their class in one step
     assert BoundaryShrink(rounds=20, **at).across(Bands(), data, BAND).tolist() == [1, 1, 1, 0]
-    far = BoundaryShrink(reach=0.5, rounds=1).across(Bands(), band([0.2], [0]), BAND)
-    assert far.tolist() == [2]  # 0.2 + 1 is clipped to 1, where class 2 answers
+
+
+def test_steps_stay_in_the_nominal_range():
+    far = BoundaryShrink(reach=0.5, rounds=1)
+    assert far.across(Bands(), band([0.2], [0]), BAND).tolist() == [2]
+    assert far.across(Bands(last=1.1), band([0.2], [0]), BAND).tolist() == [1]  # 1.2 is out of it, and class 2 with it
+    outside = band([1.2], [0])  # already outside: it is not pulled in
+    assert far.across(Bands(last=1.1), outside, BAND).tolist() == [2]
 
 
 def test_samples_walk_until_they_leave_and_no_further():
