@@ -24,13 +24,15 @@ from erasable.errors import EvidenceError, PopulationTooSmall
 from erasable.evidence import Finding, joint
 from erasable.exhibits import Looked, histogram, leakage_of, roc_of, samples_of
 from erasable.metrics import accuracy, average_gap, cost
+from erasable.metrics.cost import costs
 from erasable.panel import Panel, decisive, further
 from erasable.population import Population
 from erasable.probe import Observation, Probe
-from erasable.receipt import LEVELS, Level, Receipt, digest_of_ids
+from erasable.receipt import LEVELS, Level, Receipt, Tuning, digest_of_ids
 from erasable.recoverability import handled, relearnings
 from erasable.report import Relearning, Report, Role, Row, Section, Suite
 from erasable.stresses import Relearn, Relearned
+from erasable.unlearner import Tried, Unlearner
 from erasable.verdict import cautions_of, limits_of, power_of, status_of, summary_of, verdict_of
 
 
@@ -45,6 +47,7 @@ class Subject:
     stand_in   `before` and `untouched` are of another model that was trained alike: nobody held this very pair
     level    the guarantee; the receipt's where there is one
     seconds  of the erasure; preparation_seconds: of what had to be done for it before the request came
+    unlearner  by which it was erased, where its settings were tuned: it refuses the samples by which they were chosen
     """
 
     name: str
@@ -59,6 +62,13 @@ class Subject:
     preparation_seconds: float | None = None
     role: Role = "method"
     note: str = ""
+    unlearner: Unlearner[Any] | None = None
+
+    @property
+    def tuning(self) -> Tuning | None:
+        if isinstance(self.unlearner, Tried):
+            return self.unlearner.tuning
+        return None if self.receipt is None else self.receipt.tuning
 
 
 def judge(
@@ -76,8 +86,8 @@ def judge(
     suite  "quick": one threshold for all samples. "standard" and "full": each erased sample is attacked by itself too,
            which takes three oracles or more
 
-    Raises PopulationTooSmall for fewer than two oracles, EvidenceError for no subjects or two of one name, and what the
-    signals and stresses raise; a model that diverged is such a case.
+    Raises PopulationTooSmall for fewer than two oracles, EvidenceError for no subjects or two of one name, what
+    `Tried.refuse` raises, and what the signals and stresses raise; a model that diverged is such a case.
     """
     start = time.perf_counter()
     names = [each.name for each in subjects]
@@ -87,6 +97,8 @@ def judge(
         if len(each.oracles) < 2:
             raise PopulationTooSmall(f"{len(each.oracles)} oracles for '{each.name}'", expected="at least 2",
                                      do="train more: one model hides seed noise")  # fmt: skip
+        if isinstance(each.unlearner, Tried):
+            each.unlearner.refuse(probe.request)
     panels: dict[int, Panel] = {}
     rows, looked = [], []
     for subject in subjects:
@@ -191,6 +203,9 @@ def _row(subject: Subject, now: Observation, panel: Panel) -> Row:
         shown.append(cost(subject.seconds, subject=subject.name))
     if subject.preparation_seconds is not None:
         shown.append(cost(subject.preparation_seconds, subject=subject.name, preparation=True))
+    tuning = subject.tuning
+    if tuning is not None:
+        shown += costs(subject=subject.name, tuning_seconds=tuning.seconds, trials=tuning.trials)
     curves: tuple[Relearning, ...] = ()
     if panel.suite == "full":
         curves, recovered = relearnings(subject.model, subject.untouched, panel.lessons, subject=subject.name)
@@ -212,7 +227,7 @@ def _row(subject: Subject, now: Observation, panel: Panel) -> Row:
         shown=tuple(shown),
         before=before,
         histogram=histogram(now, panel.seen),
-        note=subject.note,
+        note=subject.note if tuning is None else f"{subject.note} {tuning.sentence()}.".strip(),
         receipt=subject.receipt,
         roc=() if scores is None else (roc_of(scores),),
         leakage=None if scores is None else leakage_of(scores, now.probe),

@@ -62,6 +62,24 @@ class Exposure:
         return Exposure({part: fitted - gone if part in again else fitted for part, fitted in self.parts.items()})
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """How the settings of an unlearner were chosen: by `trials` on `samples` others, whose ids have this digest, and at
+    what cost: trainings, and seconds in all."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    trials: int
+    trainings: int
+    seconds: float
+    samples: int
+    ids_digest: str
+
+    def sentence(self) -> str:
+        return (f"Its settings were chosen by {self.trials} trials on {self.samples} other samples, in "
+                f"{self.seconds:.1f} s with {self.trainings} trainings")  # fmt: skip
+
+
 class Receipt(BaseModel):
     """The record of one erasure. Holds digests and counts of ids, never contents."""
 
@@ -88,13 +106,15 @@ class Receipt(BaseModel):
     weights_after: str
     seconds: float
     audited: str | None = None
+    tuning: Tuning | None = None
     erasable_version: str
 
     def sentence(self) -> str:
         """The receipt in words."""
         guarantee = f"Guarantee: {self.level.upper()} ({LEVELS[self.level]}): {self.why}"
         reached = f"Erasure level {self.erasure}: {ERASURES[self.erasure]}"
-        return f"{self.samples} samples erased in {1000 * self.seconds:.1f} ms. {guarantee}. {reached}."
+        tuned = "" if self.tuning is None else f" {self.tuning.sentence()}."
+        return f"{self.samples} samples erased in {1000 * self.seconds:.1f} ms. {guarantee}. {reached}.{tuned}"
 
 
 def digest_of_ids(ids: Iterable[str]) -> str:

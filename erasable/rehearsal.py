@@ -39,7 +39,7 @@ from erasable.scenario import Scenario
 from erasable.scenarios import Adaptive, BiasConflicting, InterclassConfusion, Memorisation, OneClass, Subclass
 from erasable.scenarios.adaptive import TRUTH
 from erasable.signals import correct_of, log_probabilities
-from erasable.unlearner import Forgettable, Method, Progress, Unlearner, forget
+from erasable.unlearner import Forgettable, Method, Progress, Tried, Unlearner, forget
 
 WEAKEST: tuple[Level, ...] = tuple(LEVELS)  # comes last
 SHADOWS = 32  # models on random halves, from which memorisation is estimated
@@ -137,8 +137,8 @@ def rehearse(
     oracles    models that never saw what was erased by then, trained anew for every section
     relearn    False for models that no loss can teach; nothing is then known from before the erasures
 
-    Raises SettingsError, PopulationTooSmall for fewer than two oracles, NotForgettable, and what the method, the
-    unlearner and `judge` raise.
+    Raises SettingsError, PopulationTooSmall for fewer than two oracles, NotForgettable, MismatchError for requests of
+    samples by which the unlearner was tuned, and what the method, the unlearner and `judge` raise.
     """
     start = starting_data(scenario, data)
     if suite == "full":
@@ -146,6 +146,11 @@ def rehearse(
     if oracles < 2:
         raise PopulationTooSmall(f"{oracles} oracles", expected="at least 2",
                                  do="train more: one model hides seed noise")  # fmt: skip
+    name = catalog.name_of(unlearner or method)
+    if isinstance(unlearner, Tried):
+        name = f"{catalog.name_of(unlearner.plain)}, tuned"
+        for request in scenario.requests if isinstance(scenario, Scenario) else ():
+            unlearner.refuse(request)
     seconds, first = about or Seconds(), 1000 * (seed + 1)
     with _step(steps, "training the model", seconds.training) as told:
         untouched = method.train(start, task, seeds=[seed], progress=told)[0]
@@ -162,8 +167,7 @@ def rehearse(
         with _step(steps, what, seconds.population) as told:
             trained = population.oracles(method, kept, task, seeds=range(first, first + oracles + 1), progress=told)
         with _step(steps, "judging", seconds.judging):
-            name = catalog.name_of(unlearner or method)
-            sections.append(_judged(state, untouched, trained, name, test, task, suite, seed, relearn))
+            sections.append(_judged(state, untouched, trained, name, unlearner, test, task, suite, seed, relearn))
     return tuple(sections)
 
 
@@ -204,8 +208,8 @@ def _carried_out(
 
 
 def _judged(
-    state: _State, untouched: Any, trained: Population, name: str, test: Dataset, task: Any, suite: Suite, seed: int,
-    relearn: bool,
+    state: _State, untouched: Any, trained: Population, name: str, unlearner: Unlearner[Any] | None, test: Dataset,
+    task: Any, suite: Suite, seed: int, relearn: bool,
 ) -> Section:  # fmt: skip
     """The first of the trained models is no oracle: it stands for training again."""
     scenario, receipts = state.scenario, state.receipts
@@ -217,7 +221,7 @@ def _judged(
     subjects = [
         Subject(name=name, model=state.model, oracles=reference, before=before, untouched=untouched,
                 receipt=receipts[0] if len(receipts) == 1 else None, seconds=sum(each.seconds for each in receipts),
-                level=max((each.level for each in receipts), key=WEAKEST.index)),
+                level=max((each.level for each in receipts), key=WEAKEST.index), unlearner=unlearner),
         Subject(name="do nothing", model=untouched, oracles=reference, before=before, untouched=untouched,
                 level="empirical", role="untouched", note="The same model from before: the alarm must ring."),
         Subject(name="train again", model=trained.models[0], oracles=reference, before=before, untouched=untouched,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from erasable.dataset import Dataset
 from erasable.errors import NotForgettable, UndeclaredAccess
 from erasable.memory import Memory
-from erasable.receipt import INPUT_SCALING, Exposure, Level, Receipt, digest_of_ids
+from erasable.receipt import INPUT_SCALING, Exposure, Level, Receipt, Tuning, digest_of_ids
 from erasable.request import Request, Split
 from erasable.task import Task
 
@@ -83,6 +83,18 @@ class Unlearner(Protocol[TaskT]):
     def __call__(self, model: nn.Module, split: Split, task: TaskT, *, seed: int) -> nn.Module: ...
 
 
+@runtime_checkable
+class Tried(Protocol):
+    """An unlearner whose settings were chosen by trying them out (`erasable/tuned.py`): `plain` is it without that."""
+
+    plain: Unlearner[Any]
+    tuning: Tuning
+
+    def refuse(self, request: Request) -> None:
+        """Raises MismatchError for a request that holds samples by which the settings were chosen."""
+        ...
+
+
 class _Undeclared:
     """Stands in for a data set that the unlearner did not declare."""
 
@@ -130,10 +142,14 @@ def forget(
     A model designed to forget is changed in place and returned. For any other, give `unlearner` and the training
     `data`; a changed copy is returned. `Receipt.seconds` is the time of the erasure itself, without digests.
 
-    Raises NotForgettable without a way to forget, and what Request.split and Forgettable.forget raise.
+    Raises NotForgettable without a way to forget, and what Request.split, Forgettable.forget and Tried.refuse raise.
     """
     from erasable import __version__
 
+    tuning = None
+    if isinstance(unlearner, Tried):
+        unlearner.refuse(request)
+        unlearner, tuning = unlearner.plain, unlearner.tuning
     weights_before = weights_digest(model)
     memory_before = model.memory.digest() if getattr(model, "memory", None) is not None else ""
     level: Level
@@ -180,6 +196,7 @@ def forget(
         weights_before=weights_before,
         weights_after=weights_digest(result),
         seconds=seconds,
+        tuning=tuning,
         erasable_version=__version__,
     )
     return result, receipt

@@ -18,6 +18,7 @@ TOP = {
     "__init__",
     "audit",
     "catalog",
+    "choice",
     "contracts",
     "controls",
     "demo",
@@ -31,6 +32,9 @@ TOP = {
     "run",
     "score_audit",
     "source",
+    "trials",
+    "tuned",
+    "tuning",
 }  # fmt: skip (they know the families, and each other)
 SURFACE = {"cli", "service"}  # nobody imports them
 
