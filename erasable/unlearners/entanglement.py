@@ -11,9 +11,9 @@ the forget loss, which any task can tell; or "labels", those with an erased labe
 Classes, subclasses and samples alike.
 
 Cost: per step of 1, two passes forward and back and one forward; of 2, three and one; before, two passes over the
-retained data. Fails when: forget and adjacent gradients are nearly parallel, so that no repair is left; when a high
-`penalty` meets small batches, whose drift is noise; when the forget loss runs away, so 1 ends once it has risen by
-`rise` nats on a batch. Mean accuracy on what stays hides the adjacent samples: look at both.
+retained data. Fails when: forget and adjacent gradients are nearly parallel, so that no repair is left; when lr times
+`penalty` is high, and the constraint overshoots; when the forget loss runs away, so 1 ends once it has risen by `rise`
+nats on a batch. Mean accuracy on what stays hides the adjacent samples: look at both.
 Reference: Cheng et al. (2026), "Machine Unlearning under Retain-Forget Entanglement", ICLR, arXiv:2603.26569. mix is
 theirs, all other numbers are ours. Differs: drift is measured against the trained network on the same batch; `rise`;
 steps are plain gradient steps. Batch normalisation keeps its statistics, so that losses before and after compare.
@@ -46,12 +46,12 @@ class Entanglement:
     adjacent: Literal["similarity", "labels"] = "similarity"
     share: float = 0.1
     radius: float = 0.05
-    epochs: int = 5
-    lr: float = 0.01
-    penalty: float = 1.0
+    epochs: int = 10
+    lr: float = 0.001
+    penalty: float = 10.0
     rise: float = 5.0
-    repair_epochs: int = 5
-    repair_lr: float = 0.01
+    repair_epochs: int = 10
+    repair_lr: float = 0.001
     mix: float = 0.5
     batch: int = 64
     guarantee: ClassVar[Level] = "empirical"

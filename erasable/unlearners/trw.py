@@ -11,7 +11,8 @@ Classes only: a request that leaves samples of its class is refused, for q says 
 
 Cost: `epochs` passes over the retained data with a forget batch beside each, and one pass for q. Fails when: the old
 second thoughts themselves came from the erased samples, which nothing here bounds; and after neural collapse, when all
-classes are equally similar and the tilt is none: cosines closer together than `spread` are refused.
+classes are equally similar and the tilt is none: cosines closer together than `spread` are refused. A strong tilt costs
+retained accuracy at first, which later steps bring back: few data ask for more epochs.
 Reference: Ebrahimpour-Boroojeny, Wang, Sundaram (2025), "On the Necessity of Output Distribution Reweighting for
 Effective Class Unlearning", arXiv:2506.20893. beta is theirs; number of directions, temperature, learning rate and
 epochs are not known, and are ours. Batch normalisation learns from the retained batches alone.

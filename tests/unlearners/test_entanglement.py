@@ -173,7 +173,7 @@ def accuracy(model, data):
 
 def test_a_class_is_forgotten_and_adjacent_samples_are_repaired():
     trained = dataclasses.replace(NETWORK, network="mlp width=64").train(DATA, TASK, seeds=[0])[0]
-    settings = Entanglement(epochs=20, lr=0.03, rise=3.0, batch=16, repair_epochs=20, repair_lr=0.03)
+    settings = Entanglement(epochs=20, lr=0.03, penalty=1.0, rise=3.0, batch=16, repair_epochs=20, repair_lr=0.03)
     near, far = settings.parted(trained, SPLIT, TASK)
     broken = opened(trained)
     settings.suppress(broken, Split(SPLIT.forget, far), TASK, seed=0)
