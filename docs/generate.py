@@ -278,6 +278,7 @@ def fleet() -> str:
 
 SETS = {"digits": "Digits", "fashion-mnist": "Fashion-MNIST, 2,000 pictures"}
 REQUESTS = ("random 10 %", "one owner", "one class")
+KINDS = ("network", "SPM", "SPM with public encoder", "MUNKEY", "MUNKEY in two phases", "SISA")
 SHORT = {"remembered": "leaks", "stands out": "differs", "cannot tell": "cannot tell", "no trace": "no trace"}
 TELLING = ("calibrated confidence", "KL", "per-sample attack AUC", "RMIA AUC", "delta AUC", "test accuracy")
 
@@ -290,7 +291,8 @@ def panel() -> str:
         return _not_measured("python experiments/audit_panel.py --data-dir DATA")
     units, lines = content["units"], []
     for name, title in SETS.items():
-        judged = {each: units.get(f"{name}/{each}", {"rows": ()})["rows"] for each in REQUESTS}
+        judged = {each: [row for kind in KINDS for row in units.get(f"{name}/{each}/{kind}", {"rows": ()})["rows"]]
+                  for each in REQUESTS}  # fmt: skip
         rows: dict[str, dict[str, str]] = {}
         for request, found in judged.items():
             for row in found:
