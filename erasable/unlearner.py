@@ -85,10 +85,15 @@ class Unlearner(Protocol[TaskT]):
 
 @runtime_checkable
 class Tried(Protocol):
-    """An unlearner whose settings were chosen by trying them out (`erasable/tuned.py`): `plain` is it without that."""
+    """An unlearner whose settings were chosen by trying them out on samples of their own (`erasable/tuned.py`).
+
+    plain        the unlearner without that
+    development  the ids of these samples
+    """
 
     plain: Unlearner[Any]
     tuning: Tuning
+    development: tuple[str, ...]
 
     def refuse(self, request: Request) -> None:
         """Raises MismatchError for a request that holds samples by which the settings were chosen."""

@@ -9,13 +9,13 @@ from erasable import cli
 from erasable._plumbing.id_file import read_ids
 from erasable._plumbing.progress import Steps, duration
 from erasable.audit import Subject, compile_report, judge
-from erasable.cli._fields import named
 from erasable.cli._modes import command, flag, ids_of, refuse_used
 from erasable.cli._options import RecipeOptions, names, result
 from erasable.cli._source import source_of
 from erasable.cli._suites import MODELS, ORACLES, TOO_FEW, Game, Work, judging_seconds, refuse, refuse_few
 from erasable.cli._threads import choose, repeating
 from erasable.cli._trainings import CHUNK, Trainings, kept_beside
+from erasable.cli._way import AUTO, Way
 from erasable.cli.audit import refuse_untrainable, write_report
 from erasable.dataset import Dataset
 from erasable.errors import SettingsError, UnknownSample
@@ -48,10 +48,12 @@ def audit_model(options: Mapping[str, Any]) -> None:
     """Raises what reading, building, training, judging and writing raise."""
     begin, out, seed, suite = time.perf_counter(), options["out"], options["seed"], options["suite"]
     refuse(suite, options["models"])
-    way, name = _way(options)
+    chosen = _way(options)
+    way, name = chosen.unlearner, chosen.name
     refuse_used(out)
     count, folder = _oracles(options, plays=way is not None)
     gone = ids_of(options["forget_ids"])
+    chosen.refuse(gone)
     manifest = None if options["manifest"] is None else read_ids(options["manifest"])
     if manifest is not None:
         refuse_untrained(gone, manifest)
@@ -98,7 +100,8 @@ def audit_model(options: Mapping[str, Any]) -> None:
         with steps.step("judging", about=judging):
             seen = probe.look([control]) if relearn and control is not None else None
             subjects = [Subject(name="this model", model=model, oracles=reference, before=seen, untouched=control,
-                                stand_in=earlier is None, note=RECIPE if folder is None else "")]  # fmt: skip
+                                stand_in=earlier is None, note=RECIPE if folder is None else "",
+                                unlearner=way)]  # fmt: skip
             if control is not None:
                 note = "The weights from before the erasure" if earlier is not None else "Trained here on everything"
                 subjects.append(Subject(name="do nothing", model=control, oracles=reference, before=seen,
@@ -132,7 +135,7 @@ def audit_model(options: Mapping[str, Any]) -> None:
     result("\n".join(words), facts, options["as_json"])
 
 
-def _way(options: Mapping[str, Any]) -> tuple[Any, str]:
+def _way(options: Mapping[str, Any]) -> Way:
     """The unlearner to play the game with, and what it is called; None without one."""
     text = options["unlearner"]
     for name in ("unlearner", "models"):
@@ -141,7 +144,10 @@ def _way(options: Mapping[str, Any]) -> tuple[Any, str]:
                                 f"{'' if text else ' and no --unlearner'}",
                                 expected="it with --suite full and an --unlearner, for the unlearning game",
                                 do="leave it out, or say how the model was made to forget")  # fmt: skip
-    return (None, "") if text is None else (named("unlearners", text), text)
+    if text == AUTO:
+        raise SettingsError(f"--unlearner {AUTO} with --model", expected="how the model was made to forget",
+                            do="name that unlearner")  # fmt: skip
+    return Way("", None) if text is None else Way.of(text)
 
 
 def _oracles(options: Mapping[str, Any], *, plays: bool) -> tuple[int, Path | None]:

@@ -146,12 +146,21 @@ class Game(NamedTuple):
     @classmethod
     def of(cls, way: Any, name: str, samples: Any, erased: int, shadows: int, seed: int) -> "Game":
         """`way`: an unlearner, or "forget"; `name` tells it. Raises PopulationTooSmall for too few models."""
-        from erasable.game import halves, judged, requests
+        from dataclasses import replace
 
-        plan = halves(samples, models=shadows, seed=seed)
+        import torch
+
+        from erasable.game import halves, judged, requests
+        from erasable.unlearner import Tried
+
+        plan, cautions = halves(samples, models=shadows, seed=seed), []
+        known = frozenset(way.development) if isinstance(way, Tried) else frozenset()
+        if tuned := [each for each in plan.ids if each in known]:
+            plan = replace(plan, targets=plan.targets & ~torch.tensor([each in known for each in plan.ids]))
+            cautions.append(f"The {len(tuned)} samples by which the unlearner was tuned play no part in the unlearning "
+                            "game.")  # fmt: skip
         share = min(0.5, max(LEAST, 2 * PAIRS / shadows, erased / len(samples.private)))
         asked = requests(plan, share=share, seed=seed)
-        cautions = []
         count, targets = judged(plan, asked), int(plan.targets.sum())
         if 2 * count < targets:
             cautions.append(f"The unlearning game judges {count} of {targets} samples only: the others are not "
@@ -162,13 +171,15 @@ class Game(NamedTuple):
         """Of one unlearning: what was `told` where that is long or the model would be changed in place, else tried, on
         a part of the samples where they are many."""
         from erasable.request import Request
-        from erasable.unlearner import forget
+        from erasable.unlearner import Tried, forget
 
         if told is not None and (self.way == "forget" or told > LONG):
             return told
         held = samples.take(self.plan.positions[0])
         part = held.take(np.arange(min(TRIED, len(held))))
-        ids = part.private.ids[: max(1, round(self.share * len(part.private)))]
+        known = frozenset(self.way.development) if isinstance(self.way, Tried) else frozenset()
+        may = [each for each in part.private.ids if each not in known]
+        ids = may[: max(1, round(self.share * len(may)))]
         begin = time.perf_counter()
         forget(model, Request("trial", ids), data=part, unlearner=self.way, seed=self.seed)
         return (time.perf_counter() - begin) * len(held) / len(part)

@@ -43,7 +43,8 @@ def audit(
         typer.Option(
             metavar="NAME",
             help="--model, --suite full: how the model was made to forget, an unlearner of the catalog with settings, "
-            "such as 'finetune epochs=3'. The unlearning game is played with it.",
+            "such as 'finetune epochs=3', or NAME.json that 'erasable tune' wrote. The unlearning game is played with "
+            "it.",
         ),
     ] = None,
     relearn: Annotated[

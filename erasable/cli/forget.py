@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from erasable._plumbing.id_file import read_ids, split_ids
-from erasable.cli._fields import build, pairs
 from erasable.cli._options import AsJson, DataAt, RunFolder, Settings, result
+from erasable.cli._way import NAMES, Way
 from erasable.errors import NotForgettable, SettingsError
 
 SHOWN = 5  # ids in words; --json has all
@@ -26,7 +26,7 @@ def forget(
     ] = None,
     unlearner: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="For plain networks: an unlearner of the catalog, or package.module:Class."),
+        typer.Option(metavar="NAME", help=f"For plain networks: {NAMES}."),
     ] = None,
     settings: Settings = None,
     case: Annotated[str | None, typer.Option(metavar="REF", help="Your reference for the request.")] = None,
@@ -52,29 +52,44 @@ def forget(
         raise SettingsError("--set without --unlearner", expected="settings of an unlearner", do="add --unlearner NAME")
     opened = Run.open(run)
     names = _names(ids, ids_file)
-    chosen = None if unlearner is None else build(catalog.get("unlearners", unlearner), pairs(settings), unlearner)
+    way = Way("", None) if unlearner is None else Way.of(unlearner, settings or [])
     reference = case or f"request-{len(opened.receipts) + 1:04d}"
     number = None if label is None else _label(label, opened, data_at)
     request = opened.request(reference, ids=names, owner=owner, label=number)
     model = opened.model
+    data = None
+    if unlearner is not None:
+        way.refuse(request.ids)
+        if way.unlearner is None:
+            data = data_of(opened, data_at).train()
+            gone = set(data.ids).intersection(opened.erased)
+            way = way.chosen(request.ids, data.without(gone) if gone else data, model.task)
+    chosen = way.unlearner
     if chosen is None and getattr(model, "forget", None) is None:
         raise NotForgettable(f"'{run}' holds a plain {opened.manifest['method']['name']}, which has nothing to erase "
                              "from", expected="an unlearner", do="add --unlearner retrain, which is exact, or another: "
                              f"{', '.join(catalog.UNLEARNERS)}")  # fmt: skip
     reads = model.method.needs_data if chosen is None else True
     if dry_run:
-        _rehearse(run, model, request, chosen, reads, as_json)
+        _rehearse(run, model, request, way, reads, as_json)
         return
-    data = data_of(opened, data_at).train() if reads else None
+    if reads and data is None:
+        data = data_of(opened, data_at).train()
     receipt = opened.forget(request, data=data, unlearner=chosen, seed=seed)
     file = run / "receipts" / f"{len(opened.receipts):04d}.json"
     words = [
+        *([way.why] if way.why else []),
         receipt.sentence(),
         "Not reached: " + "; ".join(receipt.not_reached) + ".",
         f"Case {receipt.case}, receipt {file}",
         f"Next: erasable audit {run}",
     ]
-    result("\n".join(words), {"receipt": str(file), **receipt.model_dump(mode="json")}, as_json)
+    result("\n".join(words), {"receipt": str(file), **receipt.model_dump(mode="json"), **_chosen(way)}, as_json)
+
+
+def _chosen(way: Way) -> dict[str, str]:
+    """Why it was chosen, where it was."""
+    return {"chosen": way.why} if way.why else {}
 
 
 def _names(ids: str | None, file: Path | None) -> tuple[str, ...] | None:
@@ -97,11 +112,12 @@ def _label(text: str, run: Any, data_at: str | None) -> int:
     return classes.index(text)
 
 
-def _rehearse(run: Path, model: Any, request: Any, unlearner: Any, reads: bool, as_json: bool) -> None:
+def _rehearse(run: Path, model: Any, request: Any, way: Way, reads: bool, as_json: bool) -> None:
     """Say what would happen. What is quick is tried on a copy in RAM; what trains is only announced."""
     from erasable.receipt import INPUT_SCALING, LEVELS, Receipt
     from erasable.unlearner import forget as in_ram
 
+    unlearner = way.plain
     left_out = Receipt.model_fields["not_reached"].default
     if not reads:
         _, receipt = in_ram(copy.deepcopy(model), request)
@@ -121,11 +137,12 @@ def _rehearse(run: Path, model: Any, request: Any, unlearner: Any, reads: bool, 
         how = f"{', '.join(redone)} would be trained again without them"
     some = ", ".join(request.ids[:SHOWN]) + (", ..." if len(request.ids) > SHOWN else "")
     words = [
+        *([way.why] if way.why else []),
         f"Would erase {len(request.ids)} samples from {run}: {some}",
         f"{how}. Guarantee: {level.upper()} ({LEVELS[level]}): {why}.",
         "Would not be reached: " + "; ".join(left_out) + ".",
         "Nothing was changed.",
     ]
     facts = {"dry_run": True, "run": str(run), "samples": len(request.ids), "ids": list(request.ids), "level": level,
-             "why": why, "exposure": exposure, "not_reached": list(left_out)}  # fmt: skip
+             "why": why, "exposure": exposure, "not_reached": list(left_out), **_chosen(way)}  # fmt: skip
     result("\n".join(words), facts, as_json)

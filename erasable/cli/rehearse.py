@@ -29,6 +29,7 @@ from erasable.cli._options import (
     spread,
 )
 from erasable.cli._threads import choose, repeating
+from erasable.cli._way import NAMES, Way
 from erasable.errors import NotForgettable, PopulationTooSmall, SettingsError, UnknownOwner
 
 NATIVE = 0.05  # seconds of a deletion from memory
@@ -50,8 +51,7 @@ def rehearse(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="For plain networks: an unlearner of the catalog with settings, such as 'finetune epochs=3', or "
-            "package.module:Class.",
+            help=f"For plain networks, with settings such as 'finetune epochs=3': {NAMES}.",
         ),
     ] = None,
     suite: Annotated[
@@ -98,7 +98,7 @@ def rehearse(
 
     given = settings_of(method, options)
     asked = named("scenarios", scenario)
-    way = None if unlearner is None else named("unlearners", unlearner)
+    chose = Way("", None) if unlearner is None else Way.of(unlearner)
     tried: Any = suite
     if suite not in ("quick", "standard"):
         raise SettingsError(f"--suite {suite}", expected="quick or standard", do="choose one of these")
@@ -120,7 +120,15 @@ def rehearse(
     choose(chosen, samples, task, range(min(count, CHUNK)), steps.say)
     sized = isinstance(asked, Adaptive | Memorisation)  # who is asked for shows later, but not how many
     ready: Any = asked if sized else rehearsal.prepared(asked, samples, fresh, task, chosen, seed=seed)
-    chosen, about, shadows = _about(chosen, samples, fresh, task, ready, way, suite, count, relearn, seed, steps)
+    if unlearner is not None:
+        first = samples.private.ids[:1] if sized else [each for one in ready.requests[:1] for each in one.ids]
+        chose = chose.chosen(first, samples if sized else ready.data, task)
+        for one in () if sized else ready.requests:
+            chose.refuse(one.ids)
+    way = chose.unlearner
+    chosen, about, shadows = _about(
+        chosen, samples, fresh, task, ready, chose.plain, suite, count, relearn, seed, steps
+    )
     rounds = asked.rounds if isinstance(asked, Adaptive) else 1 if sized else len(ready.requests)
     sections = rounds if each else 1
     steps.expected = shadows + about.training + about.erasing + sections * (about.population + about.judging) + 0.5
@@ -135,14 +143,15 @@ def rehearse(
     if suite != "quick" and count < 3:
         found = tuple(one.model_copy(update={"cautions": (*one.cautions, TOO_FEW.format(count))}) for one in found)
     with steps.step("writing the report", about=0.5):
-        again = repeating(_command({**options, "oracles": count}))
-        title = f"Rehearsal: {scenario} with {method}" + ("" if unlearner is None else f" and {unlearner}")
+        again = repeating(_command({**options, "oracles": count, "unlearner": chose.name or None}))
+        title = f"Rehearsal: {scenario} with {method}" + (f" and {chose.name}" if chose.name else "")
         made = compile_report(found, title=title, command=again, suite=tried, show_samples=show_samples)
         written = write_report(out, made)
     seconds = time.perf_counter() - begin
     last = found[-1]
     row = last.rows[0]
-    words = [f"{one.title}. {one.verdict}" for one in found]
+    words = [chose.why] if chose.why else []
+    words += [f"{one.title}. {one.verdict}" for one in found]
     words += [f"{row.name}: {row.verdict}", *last.cautions,
               f"It took {duration(seconds)}; about {duration(announced)} had been announced.",
               str(written / "report.html")]  # fmt: skip
@@ -151,7 +160,7 @@ def rehearse(
         "status": row.status, "level": row.level, "control": last.rows[1].status, "retrained": last.rows[2].status,
         "cautions": list(last.cautions), "seconds": round(seconds, 2), "announced_seconds": round(announced, 2),
         "sections": [{"title": one.title, "erased": one.erased, "status": one.rows[0].status} for one in found],
-    }  # fmt: skip
+    } | ({"chosen": chose.why} if chose.why else {})  # fmt: skip
     result("\n".join(words), facts, as_json)
 
 
