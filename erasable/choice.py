@@ -83,17 +83,16 @@ def choose(
     *,
     have: Needs = EVERYTHING,
     table: Measured | None = None,
-    file: Path = FILE,
 ) -> Choice:
     """An unlearner for a request of these ids.
 
     data   what the model was trained on, without what was erased before
     have   the data at hand: "forget" and "retain", unless some are gone
-    table  what was measured; without one, what is stored in `file`, where it exists
+    table  what was measured; without one, what is stored in `FILE`, where it exists
 
     Raises UnknownSample, EmptyRequest, and what `read_measured` raises.
     """
-    kind, table = kind_of(ids, data, task), table or read_measured(file)
+    kind, table = kind_of(ids, data, task), table or read_measured()
     what = f"for {KINDS[kind]}, with {' and '.join(sorted(have)) or 'no'} data at hand,"
     fits = [name for name in catalog.UNLEARNERS if name not in BASELINES and catalog.UNLEARNERS[name].needs <= have]
     found = [] if table is None else [each for each in _means(table, kind) if each.unlearner in fits]
@@ -170,16 +169,20 @@ def measured(rows: Iterable[Measurement | dict[str, Any]], about: str) -> Measur
                      "created": datetime.now(UTC).isoformat(timespec="seconds")}, "the table")  # fmt: skip
 
 
-def write_measured(rows: Iterable[Measurement | dict[str, Any]], *, about: str, file: Path = FILE) -> Measured:
-    """The table, stored for `choose`. `about` says what it was measured on and by which command. Raises InvalidData."""
+def write_measured(rows: Iterable[Measurement | dict[str, Any]], *, about: str, file: Path | None = None) -> Measured:
+    """The table, stored for `choose` in `FILE`. `about` says what it was measured on, and by which command.
+
+    Raises InvalidData.
+    """
     made = measured(rows, about)
-    atomic_write(file, (made.model_dump_json(indent=1) + "\n").encode())
+    atomic_write(file or FILE, (made.model_dump_json(indent=1) + "\n").encode())
     return made
 
 
-def read_measured(file: Path = FILE) -> Measured | None:
-    """None where there is no such file. Raises InvalidData for one that is no table, MissingFile for one that cannot be
-    read."""
+def read_measured(file: Path | None = None) -> Measured | None:
+    """What is stored in `FILE`; None where there is no such file. Raises InvalidData for one that is no table,
+    MissingFile for one that cannot be read."""
+    file = file or FILE
     if not file.exists():
         return None
     try:

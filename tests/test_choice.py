@@ -2,7 +2,7 @@
 
 import pytest
 
-from erasable import catalog
+from erasable import catalog, choice
 from erasable.choice import FILE, choose, kind_of, measured, read_measured, write_measured
 from erasable.errors import EmptyRequest, InvalidData, UnknownSample
 from tests.toys import blob_task, blobs, curve
@@ -88,19 +88,20 @@ def test_the_data_at_hand_decide():
     assert chosen(have=frozenset()).name == "nothing"
 
 
-def test_without_a_table_it_says_so(tmp_path):
-    found = choose(SOME, DATA, TASK, file=tmp_path / "none.json")
+def test_without_a_table_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "FILE", tmp_path / "none.json")
+    found = choose(SOME, DATA, TASK)
     assert found.name == "retrain"
     assert found.why == ("auto chose retrain: for single samples, with forget and retain data at hand, no table of "
                          "measurements is stored: training again, which is exact.")  # fmt: skip
     assert found.unlearner == catalog.UNLEARNERS["retrain"]()
 
 
-def test_a_table_is_stored_and_read(tmp_path):
-    file = tmp_path / "table.json"
-    made = write_measured([row("ssd", setting="digits, mlp", audits=3)], about="a test", file=file)
-    assert read_measured(file) == made
-    assert choose(SOME, DATA, TASK, file=file).name == "ssd"
+def test_a_table_is_stored_and_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "FILE", tmp_path / "table.json")
+    made = write_measured([row("ssd", setting="digits, mlp", audits=3)], about="a test")
+    assert read_measured() == read_measured(tmp_path / "table.json") == made
+    assert choose(SOME, DATA, TASK).name == "ssd"
 
 
 @pytest.mark.parametrize("wrong", [row("sdd"), row("ssd", leaks=2.0), row("ssd", request="everybody"),

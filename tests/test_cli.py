@@ -101,7 +101,7 @@ def test_ls_prints_every_name_of_the_catalog():
 def test_help_names_all_commands():
     for asked in ([], ["--help"]):
         told = done(*asked)
-        for command in ("demo", "ls", "train", "forget", "audit", "rehearse", "report"):
+        for command in ("demo", "ls", "train", "forget", "audit", "rehearse", "tune", "report"):
             assert f"\n  {command} " in told
             assert "Usage" in done(command, "--help")
     assert done("--version").strip() == "0.1.0"

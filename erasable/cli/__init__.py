@@ -1,4 +1,4 @@
-"""The command line: `erasable demo | ls | train | forget | audit | rehearse | report`.
+"""The command line: `erasable demo | ls | train | forget | audit | rehearse | tune | report`.
 
 Results go to standard output, as words or with --json as JSON; what is being done goes to standard error. Exit codes:
 
@@ -28,6 +28,7 @@ from erasable.cli.ls import ls
 from erasable.cli.rehearse import rehearse
 from erasable.cli.report import report
 from erasable.cli.train import train
+from erasable.cli.tune import tune
 from erasable.errors import ErasableError, UnknownName
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -38,7 +39,7 @@ UsageError: type[Exception] = next(
 )
 
 app = typer.Typer(name="erasable", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-COMMANDS: tuple[Callable[..., None], ...] = (demo, ls, train, forget, audit, rehearse, report)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, ls, train, forget, audit, rehearse, tune, report)
 for command in COMMANDS:
     app.command(command.__name__)(command)
 

@@ -30,9 +30,9 @@ being done goes to standard error.
 | 2 | bad input: one line on standard error says what came, what was expected and what to do; nothing was changed |
 | 130 | interrupted; what was stored before is intact |
 
-Before they train, `demo`, `train`, `audit` and `rehearse` try a few steps and compute with one thread where more are no
-faster, as with small networks or beside other programs; a line says so. Where `OMP_NUM_THREADS` is set, it is left
-alone. Training is the same bit for bit only with the same number of threads, so a report's command sets it.
+Before they train, `demo`, `train`, `audit`, `rehearse` and `tune` try a few steps and compute with one thread where
+more are no faster, as with small networks or beside other programs; a line says so. Where `OMP_NUM_THREADS` is set, it
+is left alone. Training is the same bit for bit only with the same number of threads, so a report's command sets it.
 """
 
 
