@@ -150,6 +150,7 @@ def test_an_interruption_leaves_nothing(file, tmp_path, monkeypatch):
         (["--request", "everybody"], "scenario 'everybody'"),
         (["--request", "adaptive"], "adaptive requests to tune on"),
         (["--request", "sequential rounds=2 share=0.1"], "which has 2"),
+        (["--request", "memorisation"], "takes no trainings"),
         (["--request", "subclass"], "subclass without 'column'"),
         (["--reported", "pic999"], "1 of 1 ids are not in"),
         (["--reported", "random share=2"], "share=2"),
@@ -193,3 +194,29 @@ def test_data_without_owners(tmp_path):
     told = refused("tune", "finetune", "--data", f"npz:{tmp_path / 'plain.npz'}", "--column", "image=x", "--column",
                    "label=y", *SMALL, "--request", "owner", "--out", tmp_path / "it.json")  # fmt: skip
     assert "for data without owners" in told
+
+
+def test_the_game_leaves_out_what_was_tuned_on(file, tuned):
+    """The unlearning game of an audit of weights, played with a tuned unlearner."""
+    from erasable import Network, Recipe, Source
+    from erasable.cli import _foreign
+    from erasable.cli._suites import Game
+    from erasable.fleet import train_fleet
+    from erasable.game import play
+    from erasable.tasks import Classification
+
+    way = _foreign._way({"unlearner": str(tuned), "suite": "full", "models": None})
+    samples = Source.of(f"npz:{file}", columns={"image": "x", "label": "y"}, ids="name", owners="who").train()
+    known = set(way.unlearner.development) & set(samples.ids)
+    game = Game.of(way.unlearner, way.name, samples, 10, 16, 0)
+    assert not known & {each for each, asked in zip(game.plan.ids, game.plan.targets.tolist(), strict=True) if asked}
+    assert any(f"The {len(known)} samples by which the unlearner was tuned" in each for each in game.cautions)
+    task, method = Classification.of(samples), Network(network="mlp width=4", recipe=Recipe(epochs=1))
+    fleet = train_fleet(method, samples, task, game.plan, executor="vectorised")
+    assert game.seconds(fleet[0], samples) > 0
+    assert not known & set(play(fleet, game.way, share=game.share).after.ids)
+    plain = Game.of(way.plain, way.name, samples, 10, 16, 0)
+    assert plain.plan.targets.sum() - game.plan.targets.sum() == len(known)
+    assert "name that unlearner" in refused(
+        "audit", "--model", "x.safetensors", "--architecture", "m:b", "--data", f"npz:{file}", "--forget-ids", "pic000",
+        "--out", "somewhere", "--suite", "full", "--unlearner", "auto")  # fmt: skip

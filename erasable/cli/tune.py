@@ -90,13 +90,16 @@ def tune(
     from erasable.cli._fields import named
     from erasable.cli._source import source_of
     from erasable.cli._trainings import CHUNK
-    from erasable.scenarios import OneOwner
+    from erasable.scenarios import Memorisation, OneOwner
     from erasable.tasks.classification import Classification
     from erasable.trials import trials_of
 
     start = named("unlearners", unlearner)
     given = settings_of(METHOD, options)
     asked = tuning.REQUESTS[request] if request in tuning.REQUESTS else named("scenarios", request)
+    if isinstance(asked, Memorisation):
+        raise SettingsError(f"--request {request}", expected="a request that takes no trainings to draw",
+                            do="choose another, or tune from Python")  # fmt: skip
     trials = trials_of(start, budget, seed=seed)
     if targets < 1 or oracles < 2:
         raise PopulationTooSmall(f"{targets} target models and {oracles} oracles", expected="at least 1 and 2",
