@@ -394,13 +394,72 @@ def _rang(table: list[dict[str, Any]], role: str, *statuses: str) -> int:
                for roles in row["ways"] for each in roles[role]["statuses"])  # fmt: skip
 
 
+def posthoc() -> str:
+    """Every unlearner on Fashion-MNIST: what the audit says of it, what it costs, and which refuse."""
+    path = "experiments/results/posthoc.json"
+    content = _stored(path)
+    if content is None:
+        return _not_measured("python experiments/posthoc.py --data-dir DATA")
+    units, lines = content["units"], []
+    for request in ("one class", "random 10 %", "one owner"):
+        first = units.get(f"{request}/defaults")
+        if first is None:
+            continue
+        second = units.get(f"{request}/tuned", {"rows": (), "times": {}})
+        tuned = {row["name"]: row for row in second["rows"]}
+        shown = ("KL", *(("MIA-NN A",) if request == "one class" else ("calibrated confidence",)), "test accuracy")
+        title = f"{request[:1].upper()}{request[1:]}"
+        lines += [f"**{title}**, {first['erased']} pictures; in brackets the oracles' band", "",
+                  f"| | defaults | {' | '.join(shown)} | seconds | tuned | {' | '.join(shown)} |",
+                  "|---" * (4 + 2 * len(shown)) + "|"]  # fmt: skip
+        others = [row for key, unit in units.items() if key.split("/")[0] == request and key.count("/") == 1
+                  and key.split("/")[1] not in ("defaults", "tuned") for row in unit["rows"]]  # fmt: skip
+        times = {
+            **first["times"],
+            **{
+                name: each
+                for key, unit in units.items()
+                if key.startswith(f"{request}/")
+                for name, each in unit.get("times", {}).items()
+                if name not in first["times"]
+            },
+        }
+        for row in (*sorted(first["rows"], key=_merit), *others):
+            again = tuned.get(row["name"])
+            cells = [_counted(row["statuses"]), *_cells(row, shown), f"{times.get(row['name'], 0):.2f}",
+                     "-" if again is None else _counted(again["statuses"]), *_cells(again, shown)]  # fmt: skip
+            lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+        if first["refused"]:
+            why = "; ".join(f"{name} ({reason.partition(';')[0]})" for name, reason in first["refused"].items())
+            lines += ["", f"Refused, or came out broken: {why}."]
+        lines.append("")
+    return "\n".join([*lines, _source(path, content)])
+
+
+def _merit(row: dict[str, Any]) -> tuple[float, float]:
+    """Those first that fewer audits tell from their oracles, then those that keep more."""
+    clean = sum(each in ("no trace", "cannot tell") for each in row["statuses"]) / len(row["statuses"])
+    return -clean, -row["findings"]["test accuracy"]["value"]
+
+
+def _cells(row: dict[str, Any] | None, shown: tuple[str, ...]) -> list[str]:
+    if row is None:
+        return ["-"] * len(shown)
+    found = (row["findings"].get(each) for each in shown)
+    return [
+        "-" if each is None else _with_band(each, 2 if name == "KL" else 1)
+        for name, each in zip(shown, found, strict=True)
+    ]
+
+
 # --- files ---------------------------------------------------------------------------------------------------------
 
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "README.md": {"methods": methods},
     "docs/choose.md": {"accuracy": accuracy, "forgetting": forgetting, "public-encoder": public_encoder,
                        "latency": latency, "inference": inference, "training": training,
-                       "fleet": fleet, "panel": panel, "scenarios": scenarios, "population": population},
+                       "fleet": fleet, "panel": panel, "posthoc": posthoc, "scenarios": scenarios,
+                       "population": population},
 }  # fmt: skip
 
 

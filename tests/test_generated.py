@@ -63,6 +63,11 @@ def test_markers_that_are_missing_or_crossed(generate, text):
         generate.current(text, {"x": str})
 
 
+def _row(name, statuses, **values):
+    names = {"KL": "KL", "NN": "MIA-NN A", "test": "test accuracy"}
+    return {"name": name, "statuses": statuses, "findings": {names[k]: {"value": each} for k, each in values.items()}}
+
+
 def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "ROOT", tmp_path)
     assert all(each().startswith("Not measured yet") for each in generate.PARTS["docs/choose.md"].values())
@@ -80,10 +85,19 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
             "table": {"learned / everybody": {"test": 90.2}, "learned / public": {"test": 88.1}},
             "price_in_points": {"learned": 2.1}, "seeds": 3, "best_exact_behind_best_of_all": 2.1},
         "experiments/results/audit_panel.json": {"units": {
-            "digits/one owner": {"rows": [{"name": "SPM", "status": "remembered"}]},
+            "digits/one owner/SPM": {"rows": [{"name": "SPM", "statuses": ["remembered"] * 3 + ["no trace"]}]},
+            "digits/random 10 %/SPM": {"rows": [{"name": "SPM", "statuses": ["remembered"], "findings": {
+                "KL": {"value": 0.25, "sd": 0.012, "low": 0.01, "high": 0.1}}}]},
             "digits/game/SPM": {"ways": {"SPM": {
                 "findings": {"U-LiRA privacy AUC": {"value": 56.76, "interval": [54.7, 58.9]}},
                 "strata": {"high memorisation": {"samples": 25, "AUC": {"value": 98.6}}}}}}}},
+        "experiments/results/posthoc.json": {"units": {
+            "one class/defaults": {"erased": 9, "times": {"ct": 0.5, "scrub": 0.25},
+                                   "refused": {"cf-k": "no labels; expected some"}, "rows": [
+                _row("scrub", ["remembered", "stands out", "remembered"], KL=1.5, NN=77.0, test=80.0),
+                _row("ct", ["no trace"] * 3, KL=0.1, test=70.0)]},
+            "one class/tuned": {"rows": [_row("scrub", ["no trace"] * 3, KL=0.5, test=81.0)], "times": {}},
+            "one class/SPM": {"rows": [_row("SPM", ["remembered"], test=79.0)], "times": {"SPM": 0.01}}}},
         "experiments/results/scenarios.json": {"table": [{
             "name": "mislabelled", "own": "canaries", "erased": [72], "ways": [{"name": "SPM"} | {role: {
                 "statuses": statuses, "own": own, "oracles": 2.0} for role, statuses, own in (
@@ -107,7 +121,14 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
     assert "| network/random | nothing was erased |" in told
     assert "Not measured yet" not in told
     assert "| learned | 3 | 90.20 | 88.10 | 2.10 |" in generate.public_encoder()
-    assert "| SPM | - | Leaks: still remembered | - | 56.8 (54.7 to 58.9) | 99 (25 samples) |" in generate.panel()
+    told = generate.panel()
+    assert "| SPM | leaks | leaks 3, no trace 1 | - | 56.8 (54.7 to 58.9) | 99 (25 samples) |" in told
+    assert "| SPM | - | 0.250 \u00b1 0.012 (0.010 to 0.100) | - |" in told
+    told = generate.posthoc()
+    assert "| scrub | leaks 2, differs 1 | 1.50 | 77.0 | 80.0 | 0.25 | no trace | 0.50 | - | 81.0 |" in told
+    assert told.index("| ct |") < told.index("| scrub |"), "those first that cannot be told from their oracles"
+    assert "| SPM | leaks | - | - | 79.0 | 0.01 | - | - | - | - |" in told
+    assert "Refused, or came out broken: cf-k (no labels)." in told
     told = generate.scenarios()
     assert "| mislabelled | 72 | leaks 2, no trace 1 |" in told
     assert "| mislabelled | canaries | 70 (2; 99) |" in told
