@@ -46,9 +46,7 @@ from erasable.dataset import Dataset
 from erasable.errors import (
     ErasableError,
     EvidenceError,
-    MismatchError,
     PopulationTooSmall,
-    RequestError,
     SettingsError,
     nearest_names,
 )
@@ -272,7 +270,7 @@ class _Tried:
             self.seconds.append(seconds)
             self.scores.append(bench.score(model, target))
         except (ErasableError, ArithmeticError, LINEAR) as wrong:
-            if first and isinstance(wrong, MismatchError | RequestError):
+            if first and isinstance(wrong, ErasableError) and not isinstance(wrong, EvidenceError):
                 raise
             self.seconds += [time.perf_counter() - begin] * (len(self.scores) + 1 - len(self.seconds))
             self.note = wrong.came if isinstance(wrong, ErasableError) else str(wrong)

@@ -44,6 +44,7 @@ from erasable.tuned import Tuned, TunedUnlearner
 from erasable.tuning import _halving, _Tried, beyond, tune
 from erasable.unlearner import forget
 from erasable.unlearners import FineTune, GradientAscent, Nothing
+from erasable.unlearners.forsaken import Forsaken
 from tests.scenarios.toy import renamed
 from tests.test_rehearsal import BY_HEART, WIDE, WIDE_TASK, WIDE_TEST
 from tests.toys import NETWORK, blob_task, blobs
@@ -424,5 +425,7 @@ def test_trials_that_cannot_be_judged_are_kept_in_the_record():
     assert found.settings["broken"] is False
     with pytest.raises(EvidenceError, match="none of 2 settings"):
         tuned_with(Fade(broken=True), space={"times": [1, 2]}, budget=2, targets=1)
+    with pytest.raises(SettingsError, match="a reference of 0"):
+        tuned_with(Forsaken, budget=2, targets=1)
     with pytest.raises(TaskMismatch, match="never"):  # what it begins with is refused: so would all be
         tuned_with(Fade(kind="b"), space={"times": [1, 2]}, budget=2, targets=1)
