@@ -396,6 +396,8 @@ def _rang(table: list[dict[str, Any]], role: str, *statuses: str) -> int:
 
 def posthoc() -> str:
     """Every unlearner on Fashion-MNIST: what the audit says of it, what it costs, and which refuse."""
+    from erasable._plumbing.numbers import duration
+
     path = "experiments/results/posthoc.json"
     content = _stored(path)
     if content is None:
@@ -405,29 +407,22 @@ def posthoc() -> str:
         first = units.get(f"{request}/defaults")
         if first is None:
             continue
-        second = units.get(f"{request}/tuned", {"rows": (), "times": {}})
-        tuned = {row["name"]: row for row in second["rows"]}
+        own = {key.split("/")[1]: unit for key, unit in units.items() if key.split("/")[0] == request
+               and key.count("/") == 1}  # fmt: skip
+        tuned = {row["name"]: row for row in own.pop("tuned", {"rows": ()})["rows"]}
+        times = {name: each for unit in own.values() for name, each in unit.get("times", {}).items()}
         shown = ("KL", *(("MIA-NN A",) if request == "one class" else ("calibrated confidence",)), "test accuracy")
+        heads = ["", "defaults", *shown, "seconds", *(("tuned", *shown) if tuned else ())]
         title = f"{request[:1].upper()}{request[1:]}"
         lines += [f"**{title}**, {first['erased']} pictures; in brackets the oracles' band", "",
-                  f"| | defaults | {' | '.join(shown)} | seconds | tuned | {' | '.join(shown)} |",
-                  "|---" * (4 + 2 * len(shown)) + "|"]  # fmt: skip
-        others = [row for key, unit in units.items() if key.split("/")[0] == request and key.count("/") == 1
-                  and key.split("/")[1] not in ("defaults", "tuned") for row in unit["rows"]]  # fmt: skip
-        times = {
-            **first["times"],
-            **{
-                name: each
-                for key, unit in units.items()
-                if key.startswith(f"{request}/")
-                for name, each in unit.get("times", {}).items()
-                if name not in first["times"]
-            },
-        }
+                  f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]  # fmt: skip
+        others = [row for name, unit in own.items() if name != "defaults" for row in unit["rows"]]
         for row in (*sorted(first["rows"], key=_merit), *others):
-            again = tuned.get(row["name"])
-            cells = [_counted(row["statuses"]), *_cells(row, shown), f"{times.get(row['name'], 0):.2f}",
-                     "-" if again is None else _counted(again["statuses"]), *_cells(again, shown)]  # fmt: skip
+            seconds = times.get(row["name"])
+            cells = [_counted(row["statuses"]), *_cells(row, shown), "-" if seconds is None else duration(seconds)]
+            if tuned:
+                again = tuned.get(row["name"])
+                cells += ["-" if again is None else _counted(again["statuses"]), *_cells(again, shown)]
             lines.append(f"| {row['name']} | {' | '.join(cells)} |")
         if first["refused"]:
             why = "; ".join(f"{name} ({reason.partition(';')[0]})" for name, reason in first["refused"].items())

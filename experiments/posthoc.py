@@ -13,6 +13,7 @@ Methods that refuse a request are told with the reason, and so are models that d
 import argparse
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from store import Store
 
 from erasable import catalog
 from erasable.audit import Subject, judge
+from erasable.choice import write_measured
 from erasable.dataset import Dataset
 from erasable.errors import ErasableError
 from erasable.forgettable.munkey import MUNKEY
@@ -190,6 +192,25 @@ def main() -> None:
                     chosen[name] = Tuned.from_json(found["record"]).unlearner()
             store.run(f"{kind}/tuned", lambda d=where, r=request, n=chosen: section(d, test, task, method, r, n))
     store.save()
+    if rows := list(measured(store.content["units"])):
+        write_measured(rows, about=f"{__doc__.splitlines()[0]} leaks: outside its noise bands, on either side.")
+
+
+def measured(units: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What `--unlearner auto` chooses by: a row per unlearner and request, with its defaults.
+
+    Any model that can be told from its oracles counts as leaking, since that it is different can be noticed too.
+    """
+    for request, kind in {"random 10 %": "samples", "one owner": "owner", "one class": "class"}.items():
+        unit = units.get(f"{request}/defaults", {"rows": ()})
+        for row in unit["rows"]:
+            if row["name"] in catalog.UNLEARNERS and row["name"] not in ROLES:
+                kept, outside = row["findings"]["test accuracy"], ("remembered", "stands out")
+                found = [each in outside for each in row["statuses"]]
+                yield {"unlearner": row["name"], "request": kind, "leaks": sum(found) / len(found),
+                       "accuracy_lost": round(kept["oracles"] - kept["value"], 2), "audits": len(found),
+                       "seconds": unit["times"][row["name"]],
+                       "setting": "Fashion-MNIST, 2,000 pictures, ConvNet"}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -125,9 +125,9 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
     assert "| SPM | leaks | leaks 3, no trace 1 | - | 56.8 (54.7 to 58.9) | 99 (25 samples) |" in told
     assert "| SPM | - | 0.250 \u00b1 0.012 (0.010 to 0.100) | - |" in told
     told = generate.posthoc()
-    assert "| scrub | leaks 2, differs 1 | 1.50 | 77.0 | 80.0 | 0.25 | no trace | 0.50 | - | 81.0 |" in told
+    assert "| scrub | leaks 2, differs 1 | 1.50 | 77.0 | 80.0 | 250 ms | no trace | 0.50 | - | 81.0 |" in told
     assert told.index("| ct |") < told.index("| scrub |"), "those first that cannot be told from their oracles"
-    assert "| SPM | leaks | - | - | 79.0 | 0.01 | - | - | - | - |" in told
+    assert "| SPM | leaks | - | - | 79.0 | 10 ms | - | - | - | - |" in told
     assert "Refused, or came out broken: cf-k (no labels)." in told
     told = generate.scenarios()
     assert "| mislabelled | 72 | leaks 2, no trace 1 |" in told
