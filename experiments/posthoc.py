@@ -142,7 +142,10 @@ def judged(subjects: list[Subject], probe: Probe, request: Request) -> dict[str,
 
 
 def tuned(data: Dataset, test: Dataset, task: Any, method: Any, hidden: tuple[str, ...], kind: str, name: str) -> Any:
-    """Settings chosen without the reported samples, which are `hidden`; the record, or why there is none."""
+    """Settings chosen without the reported samples, which are `hidden`; the record, or why there is none.
+
+    Nothing is public here, for a plain network does not ask, and a class with public samples cannot be erased.
+    """
     start = method.train(data.without(hidden), task, seeds=[1000])[0]
     try:
         found = tune(built(name, start, task, test), method, data, test, task, budget=BUDGET, reported=hidden,
@@ -187,7 +190,7 @@ def main() -> None:
                     continue
                 of = kind if kind in KINDS else "random 10 %"
                 found = store.run(f"{of}/settings/{name}", lambda k=of, n=name:
-                                  tuned(places[k][0], test, task, method, hidden[k], k, n))  # fmt: skip
+                                  tuned(train, test, task, method, hidden[k], k, n))  # fmt: skip
                 if "record" in found:
                     chosen[name] = Tuned.from_json(found["record"]).unlearner()
             store.run(f"{kind}/tuned", lambda d=where, r=request, n=chosen: section(d, test, task, method, r, n))
