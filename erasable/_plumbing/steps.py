@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,27 @@ from erasable.task import Batch, Task
 from erasable.train import Recipe
 
 Given = TypeVar("Given")
+
+
+class Refining(Protocol):
+    """Settings of a training that goes on from trained weights."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def lr(self) -> float: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+
+
+def refining(settings: Refining) -> Recipe:
+    """SGD without a warm-up, for weights that are trained already. Raises SettingsError."""
+    return Recipe(epochs=settings.epochs, lr=settings.lr, batch=settings.batch, momentum=settings.momentum,
+                  weight_decay=settings.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
 
 
 def descend(

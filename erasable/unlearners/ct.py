@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from erasable._plumbing.steps import refining
 from erasable._plumbing.weights import unfrozen
 from erasable.errors import TaskMismatch
 from erasable.receipt import Level
@@ -43,8 +44,7 @@ class CT:
         self.recipe()
 
     def recipe(self) -> Recipe:
-        return Recipe(epochs=self.epochs, lr=self.lr, batch=self.batch, momentum=self.momentum,
-                      weight_decay=self.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
+        return refining(self)
 
     def __call__(self, model: nn.Module, split: Split, task: Task, *, seed: int) -> nn.Module:
         transpose_kernels(model)

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from erasable._plumbing.steps import refining
 from erasable._plumbing.weights import unfrozen
 from erasable.receipt import Level
 from erasable.request import Split
@@ -38,8 +39,7 @@ class FineTune:
         self.recipe()
 
     def recipe(self) -> Recipe:
-        return Recipe(epochs=self.epochs, lr=self.lr, batch=self.batch, momentum=self.momentum,
-                      weight_decay=self.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
+        return refining(self)
 
     def __call__(self, model: nn.Module, split: Split, task: Task, *, seed: int) -> nn.Module:
         with unfrozen(model, train=True):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from erasable._plumbing.batching import shuffled
 from erasable._plumbing.seeds import seeded
-from erasable._plumbing.steps import batches_in, descend
+from erasable._plumbing.steps import batches_in, descend, refining
 from erasable._plumbing.weights import unfrozen
 from erasable.errors import SettingsError
 from erasable.receipt import Level
@@ -51,8 +51,7 @@ class L1Sparse:
         self.recipe()
 
     def recipe(self) -> Recipe:
-        return Recipe(epochs=self.epochs, lr=self.lr, batch=self.batch, momentum=self.momentum,
-                      weight_decay=self.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
+        return refining(self)
 
     def pull(self, epoch: int) -> float:
         """The weight of the norm in an epoch, counted from 0."""

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from erasable._plumbing.steps import batches_in, descend, pairs
+from erasable._plumbing.steps import batches_in, descend, pairs, refining
 from erasable._plumbing.weights import unfrozen
 from erasable.errors import SettingsError
 from erasable.receipt import Level
@@ -47,8 +47,7 @@ class NegGradPlus:
         self.recipe()
 
     def recipe(self) -> Recipe:
-        return Recipe(epochs=self.epochs, lr=self.lr, batch=self.batch, momentum=self.momentum,
-                      weight_decay=self.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
+        return refining(self)
 
     def __call__(self, model: nn.Module, split: Split, task: Task, *, seed: int) -> nn.Module:
         def loss(pair: tuple[Batch, Batch]) -> Tensor:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from erasable._plumbing.answers import answers, divergence, refuse_unanswered
 from erasable._plumbing.batching import in_order, labels_of, refuse_unlabelled, shuffled
 from erasable._plumbing.seeds import child, generator, seeded
-from erasable._plumbing.steps import batches_in, descend, still_statistics
+from erasable._plumbing.steps import batches_in, descend, refining, still_statistics
 from erasable._plumbing.weights import unfrozen
 from erasable.dataset import Dataset
 from erasable.errors import RequestError, SettingsError
@@ -84,8 +84,7 @@ class SCRUB:
         self.recipe()
 
     def recipe(self) -> Recipe:
-        return Recipe(epochs=self.epochs, lr=self.lr, batch=self.batch, momentum=self.momentum,
-                      weight_decay=self.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
+        return refining(self)
 
     def __call__(self, model: nn.Module, split: Split, task: Task, *, seed: int) -> nn.Module:
         refuse_unanswered(task, self)

@@ -29,7 +29,7 @@ from erasable._plumbing.batching import in_order, labels_of, numbered, refuse_un
 from erasable._plumbing.classes import whole_classes
 from erasable._plumbing.heads import last_linear
 from erasable._plumbing.seeds import child
-from erasable._plumbing.steps import batches_in, descend, still_statistics
+from erasable._plumbing.steps import batches_in, descend, refining, still_statistics
 from erasable._plumbing.weights import unfrozen
 from erasable.dataset import Dataset
 from erasable.errors import SettingsError, TaskMismatch
@@ -66,8 +66,7 @@ class TRW:
         self.recipe()
 
     def recipe(self) -> Recipe:
-        return Recipe(epochs=self.epochs, lr=self.lr, batch=self.batch, momentum=self.momentum,
-                      weight_decay=self.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
+        return refining(self)
 
     def __call__(self, model: nn.Module, split: Split, task: LogitTask, *, seed: int) -> nn.Module:
         """Raises TaskMismatch without classes, without a linear last layer, and where all classes are equally similar;
