@@ -25,7 +25,6 @@ from erasable.cli._options import (
     spread,
 )
 from erasable.cli._threads import choose
-from erasable.errors import StorageError
 
 
 @spread
@@ -54,15 +53,14 @@ def train(
 
     from erasable._plumbing.progress import Steps, duration
     from erasable._plumbing.settings import to_json
+    from erasable.cli._modes import refuse_used
     from erasable.cli._source import source_of
     from erasable.run import Run
     from erasable.source import OWN
     from erasable.tasks.classification import Classification
 
     given = settings_of(method, options)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise StorageError(f"'{out}' is in use", expected="a new path or an empty folder",
-                           do="choose another path, or remove what is there")  # fmt: skip
+    refuse_used(out)
     source = source_of(data, options, public=public, public_without=public_without or ())
     samples, fresh = source.train(), source.test()
     task = Classification.of(samples, shift=shift, flip=flip)

@@ -23,7 +23,7 @@ from torch import nn
 
 from erasable._plumbing.batching import shuffled
 from erasable._plumbing.seeds import child, seeded
-from erasable._plumbing.steps import batches_in, descend
+from erasable._plumbing.steps import batches_in, descend, refining
 from erasable._plumbing.untrained import untrained
 from erasable._plumbing.weights import unfrozen
 from erasable.errors import SettingsError
@@ -102,8 +102,7 @@ def _own(module: nn.Module) -> list[torch.Tensor]:
 def _recipe(method: CFk | EUk) -> Recipe:
     if method.k < 1:
         raise SettingsError(f"k={method.k}", expected="at least 1", do="correct it")
-    return Recipe(epochs=method.epochs, lr=method.lr, batch=method.batch, momentum=method.momentum,
-                  weight_decay=method.weight_decay, warmup=0.0, optimizer="sgd")  # fmt: skip
+    return refining(method)
 
 
 def _refit(
