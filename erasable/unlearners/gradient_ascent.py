@@ -48,15 +48,14 @@ class GradientAscent:
     def __call__(self, model: nn.Module, split: Split, task: Task, *, seed: int) -> nn.Module:
         with unfrozen(model, train=False):
             stop = mean_loss(model, task, split.forget, self.batch) + self.rise
-            parameters = list(model.parameters())
+            weights = list(model.parameters())
+            optimizer = torch.optim.SGD(weights, lr=self.lr)
             for batch in shuffled(task, split.forget, self.batch, epochs=self.epochs, seed=seed):
                 loss = task.losses(model, batch).mean()
                 if float(loss.detach()) >= stop:
                     break
-                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-                moved = [(w, g) for w, g in zip(parameters, gradients, strict=True) if g is not None]
-                norm = torch.linalg.vector_norm(torch.stack([g.norm() for _, g in moved]))
-                with torch.no_grad():
-                    for w, g in moved:
-                        w.add_(g, alpha=self.lr * min(1.0, self.clip / max(float(norm), 1e-12)))
+                optimizer.zero_grad()
+                (-loss).backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(weights, self.clip)
+                optimizer.step()
         return model

@@ -146,8 +146,27 @@ def test_what_helps_is_kept_as_far_as_allowed():
     assert first[0.0] > first[0.1] > first[1e6] == pytest.approx(0, abs=1e-3)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """The same way uphill by arithmetic of its own, which nobody can follow."""
+
+    guarantee: ClassVar[str] = "empirical"
+    needs: ClassVar[frozenset[str]] = frozenset({"forget"})
+
+    def __call__(self, model, split, task, *, seed):
+        parts = torch.split(0.3 * F.float(), [p.numel() for p in model.parameters()])
+        for p, g in zip(model.parameters(), parts, strict=True):
+            p.data.add_(g.view_as(p))
+        return model.eval()
+
+
+def test_gradient_ascent_is_followed_step_by_step():
+    _, result = moved(GU(inner=GradientAscent(epochs=6, lr=0.1, batch=4)))
+    assert len(result.corrections) == 12
+
+
 def test_a_method_without_an_optimiser_is_one_step():
-    inner = GradientAscent(epochs=6, lr=0.1)
+    inner = Arithmetic()
     proposed, _ = moved(inner)
     step, result = moved(GU(inner=inner, batch=ALL))
     assert len(result.corrections) == 1
