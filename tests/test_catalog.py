@@ -21,7 +21,10 @@ FOLDERS = {
 }  # fmt: skip
 
 FINAL = {"methods": "needs_data", "unlearners": "guarantee", "tasks": "losses"}  # what marks a final class
-NOT_ENTRIES = {"erasable.datasets.owners": "makes owners, not data"}
+NOT_ENTRIES = {
+    "erasable.datasets.owners": "makes owners, not data",
+    "erasable.datasets.coloured": "changes data, reads none",
+}
 
 
 def files(family):

@@ -6,6 +6,7 @@
     image_folder  npz  npy_folder  table       the user's own files
     huggingface                                an object of the `datasets` library
     synthetic_owners                           made-up owners, for sets that do not tell whose the samples are
+    coloured                                   a grey data set in colours that nearly tell the class: a short cut
 
 The facts of every set: `inputs` (the input column), `classes` (names, where there are labels), `low` and `high` (the
 range of the inputs), `scaling` ("nominal", or "fitted" where that range was taken from the samples), `owners` ("given",
@@ -14,6 +15,7 @@ range of the inputs), `scaling` ("nominal", or "fitted" where that range was tak
 
 from erasable.datasets.breast_cancer import breast_cancer
 from erasable.datasets.cifar10 import cifar10
+from erasable.datasets.coloured import coloured
 from erasable.datasets.digits import digits
 from erasable.datasets.fashion_mnist import fashion_mnist
 from erasable.datasets.huggingface import huggingface
@@ -28,6 +30,7 @@ from erasable.datasets.text import text
 __all__ = [
     "breast_cancer",
     "cifar10",
+    "coloured",
     "digits",
     "fashion_mnist",
     "huggingface",
