@@ -32,6 +32,7 @@ from erasable.errors import (
     nearest_names,
 )
 from erasable.receipt import Level, Tuning, digest_of_ids
+from erasable.report import Suite
 from erasable.request import Request, Split
 from erasable.unlearner import Needs, Unlearner
 
@@ -72,6 +73,7 @@ class Tuned(_Model):
     name         a name of the catalog, or "package.module:Class"
     settings     the chosen ones; trials[0] are the settings that the search began with
     nothing      the score of the target models as they were before any erasure
+    suite        by whose numbers it was judged
     request      what was asked of the development models, in words
     development  the ids of the samples that they were asked to forget
     samples      that anything was trained on; `data_digest` is theirs. Reported samples are not among them
@@ -96,6 +98,7 @@ class Tuned(_Model):
     method: dict[str, Any]
     targets: int
     oracles: int
+    suite: Suite
     seed: int
     created: str
     versions: dict[str, str]

@@ -10,7 +10,7 @@ that were trained without the development samples. A setting is as good as the t
     beyond(m) = max(0, low - value, value - high) / (high - low)       [low, high]: the oracles' noise band of number m
     score     = mean over target models of  max over judged m of beyond(m)  +  max over kept m of beyond(m)
 
-judged  what a status rests on in the suite "quick" (`erasable.panel.decisive`), with relearning
+judged  what a status rests on in an audit of the same `suite` (`erasable.panel.decisive`), with relearning
 kept    accuracy on test and retained samples; only falling short counts, as only the upper side of a divergence does
 
 A band has the width of at least one sample; divergences are compared by their logarithms, as everywhere. A score of 0
@@ -56,6 +56,7 @@ from erasable.panel import Panel, decisive
 from erasable.probe import Probe
 from erasable.receipt import digest_of_ids
 from erasable.rehearsal import SHADOWS, prepared
+from erasable.report import Suite
 from erasable.scenario import Scenario
 from erasable.scenarios import Adaptive, Memorisation, OneClass, OneOwner, RandomShare
 from erasable.stresses import Relearn, Relearned
@@ -88,7 +89,8 @@ def tune(
     reported: Iterable[str] = (),
     request: Any = "random",
     targets: int = 3,
-    oracles: int = 8,
+    oracles: int = 16,
+    suite: Suite = "standard",
     seed: int = 0,
     space: Mapping[str, Range] | None = None,
     steps: Steps | None = None,
@@ -101,6 +103,7 @@ def tune(
                fitted to the data must have been made without the reported samples too
     request    what is asked of the development models: "random", "owner", "class", settings of `erasable.scenarios`, or
                a Scenario of data without the reported samples. Where a class or an owner is reported, it is another one
+    suite      "quick" or "standard": what is judged, as in the audit that follows
     space      what to search instead of `space_of`: bounds of a number, or a list of values
 
     Raises SettingsError, PopulationTooSmall, EvidenceError where no trial could be judged, what the scenario, the
@@ -114,6 +117,8 @@ def tune(
     if targets < 1 or oracles < 2:
         raise PopulationTooSmall(f"{targets} target models and {oracles} oracles", expected="at least 1 and 2",
                                  do="train more")  # fmt: skip
+    if suite not in ("quick", "standard"):
+        raise SettingsError(f"suite='{suite}'", expected="quick or standard", do="choose one of these")
     hidden = tuple(dict.fromkeys(reported))
     scenario = development(request, method, data, test, task, reported=hidden, seed=seed)
     asked, kept = scenario.request, scenario.before(1)
@@ -125,7 +130,8 @@ def tune(
         reference = population.oracles(method, kept, task, seeds=seeds, progress=told)
     fresh = answerable(test, scenario.data, task)
     probe = Probe.of(asked, scenario.data, fresh, task, seed=seed)
-    bench = Bench(probe, tuple(models), Panel(reference, probe.look(reference.models), seed, Relearn()), seed)
+    bench = Bench(probe, tuple(models), Panel(reference, probe.look(reference.models), seed, Relearn(), suite),
+                  seed)  # fmt: skip
     tried = [_Tried(each) for each in settings]
     for target, among in enumerate(_halving(tried, targets)):
         what = f"trying {len(among)} settings on model {target + 1} of {targets}"
@@ -156,6 +162,7 @@ def tune(
         method={"name": catalog.name_of(method), "settings": to_json(method)},
         targets=targets,
         oracles=oracles,
+        suite=suite,
         seed=seed,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"python": sys.version.split()[0], **{each: version(each) for each in ("torch", "numpy", "scipy")},
@@ -236,7 +243,7 @@ class Bench:
         now = probe.look([model])
         if again is None:
             again = panel.relearn(model, probe.task, probe.forget, untouched=untouched, seed=panel.seed)
-        judged = decisive(now, panel, "trial", untouched, again, None)
+        judged = decisive(now, panel, "trial", untouched, again, panel.scores(now))
         kept = joint([accuracy(now.correct[part], panel.seen.correct[part], subject="trial", on=part,
                                direction="higher") for part in ("test", "retain")])  # fmt: skip
         return max(map(beyond, judged)) + max(map(beyond, kept))

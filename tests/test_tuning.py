@@ -366,7 +366,7 @@ def test_the_score_is_that_of_the_formula(tuned):
     for i, model in enumerate(models):
         after, _ = forget(model, request, data=left, unlearner=GradientAscent(), seed=child(0, "unlearn", i))
         subject = Subject(name="trial", model=after, oracles=known, before=probe.look([model]))
-        (row,) = judge([subject], probe, title="again", suite="quick").rows
+        (row,) = judge([subject], probe, title="again", suite="standard").rows
         kept = [row.finding(each) for each in ("test accuracy", "retain accuracy")]
         scores.append(max(map(beyond, row.judged)) + max(map(beyond, kept)))
     assert tuned.defaults.score == pytest.approx(sum(scores) / 2)

@@ -32,6 +32,13 @@ def refuse(suite: str, models: int | None) -> None:
                             expected=f"an even number of at least {FEWEST}, with --suite full")  # fmt: skip
 
 
+def as_rehearsed(suite: str) -> Any:
+    """The suite, of those that a model which nobody stored can have. Raises SettingsError."""
+    if suite not in ("quick", "standard"):
+        raise SettingsError(f"--suite {suite}", expected="quick or standard", do="choose one of these")
+    return suite
+
+
 def refuse_few(oracles: int) -> None:
     """Raises PopulationTooSmall."""
     if oracles < 2:

@@ -64,7 +64,12 @@ def tune(
     targets: Annotated[
         int, typer.Option(metavar="N", help="Models to make forget; settings that do badly on the first see no other.")
     ] = 3,
-    oracles: Annotated[int, typer.Option(metavar="N", help="Models to compare with, 2 or more.")] = 8,
+    suite: Annotated[
+        str, typer.Option(metavar="quick|standard", help="What is judged, as in the audit that follows.")
+    ] = "standard",
+    oracles: Annotated[
+        int | None, typer.Option(metavar="N", help="Models to compare with, 2 or more; 16, with quick 8.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides all that is random.")] = 0,
     public: Public = 0,
     public_without: PublicWithout = None,
@@ -89,6 +94,7 @@ def tune(
     from erasable._plumbing.progress import Steps, duration
     from erasable.cli._fields import named
     from erasable.cli._source import source_of
+    from erasable.cli._suites import ORACLES, as_rehearsed
     from erasable.cli._trainings import CHUNK
     from erasable.scenarios import Memorisation, OneOwner
     from erasable.tasks.classification import Classification
@@ -100,9 +106,10 @@ def tune(
     if isinstance(asked, Memorisation):
         raise SettingsError(f"--request {request}", expected="a request that takes no trainings to draw",
                             do="choose another, or tune from Python")  # fmt: skip
-    trials = trials_of(start, budget, seed=seed)
-    if targets < 1 or oracles < 2:
-        raise PopulationTooSmall(f"{targets} target models and {oracles} oracles", expected="at least 1 and 2",
+    trials, by = trials_of(start, budget, seed=seed), as_rehearsed(suite)
+    count = ORACLES[by] if oracles is None else oracles
+    if targets < 1 or count < 2:
+        raise PopulationTooSmall(f"{targets} target models and {count} oracles", expected="at least 1 and 2",
                                  do="ask for more")  # fmt: skip
     if out.suffix != ".json" or out.exists():
         raise StorageError(f"'{out}' {'is in use' if out.exists() else 'is no name for a tuning'}",
@@ -120,8 +127,8 @@ def tune(
                             expected="a range that the reported samples have no part in")  # fmt: skip
     method = fitting(METHOD, given, task, samples)
     scenario = tuning.development(asked, method, samples, fresh, task, reported=hidden, seed=seed)
-    choose(method, scenario.data, task, range(min(oracles, CHUNK)), steps.say)
-    method, about = _about(method, start, trials, scenario, fresh, task, targets, oracles, seed, steps)
+    choose(method, scenario.data, task, range(min(count, CHUNK)), steps.say)
+    method, about = _about(method, start, trials, scenario, fresh, task, targets, count, by, seed, steps)
     counts = [len(trials)]
     while len(counts) < targets:
         counts.append(-(-counts[-1] // 2) + 1)
@@ -130,7 +137,7 @@ def tune(
     steps.say(f"Tuning of {unlearner} by {len(trials)} settings on {len(scenario.request.ids)} of {len(scenario.data)} "
               f"samples ({scenario.request.case}): about {duration(announced)}")  # fmt: skip
     tuned = tuning.tune(start, method, samples, fresh, task, budget=budget, reported=hidden, request=scenario,
-                        targets=targets, oracles=oracles, seed=seed, steps=steps, about=about)  # fmt: skip
+                        targets=targets, oracles=count, suite=by, seed=seed, steps=steps, about=about)  # fmt: skip
     tuned.write(out)
     seconds = time.perf_counter() - begin
     changed = {name: value for name, value in tuned.settings.items() if value != tuned.defaults.settings[name]}
@@ -189,8 +196,8 @@ def _reported(text: str, data: Any, test: Any, task: Any, seed: int) -> tuple[st
 
 
 def _about(
-    method: Any, start: Any, trials: Any, scenario: Any, fresh: Any, task: Any, targets: int, oracles: int, seed: int,
-    steps: Any,
+    method: Any, start: Any, trials: Any, scenario: Any, fresh: Any, task: Any, targets: int, oracles: int, suite: str,
+    seed: int, steps: Any,
 ) -> tuple[Any, Any]:  # fmt: skip
     """What each part will take, from the first steps of trainings and from one erasure that is thrown away.
 
@@ -219,7 +226,7 @@ def _about(
         steps.say("Models are trained one by one: members of this network cannot be trained together")
         method = replace(method, sequential=True)  # type: ignore[type-var]
     probe = Probe.of(scenario.request, data, tuning.answerable(fresh, data, task), task, seed=seed)
-    judging = (judging_seconds(model, probe, oracles, "quick", relearn=True) - 1) / (oracles + 2)
+    judging = (judging_seconds(model, probe, oracles, suite, relearn=True) - 1) / (oracles + 2)
     share = min(1.0, TRIED / len(data))  # of what goes and of what stays
     going, staying = data.only(gone), data.without(gone)
     parts = [each.take(np.arange(max(1, round(share * len(each))))).ids for each in (going, staying)]
