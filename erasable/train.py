@@ -80,7 +80,9 @@ class Objective(Protocol):
     ) -> Any:
         """State that training carries beside the weights, stacked over members (None if there is none).
 
-        With `subsets` (see `fit`) a member's state may hold nothing of samples that are not its own.
+        `networks` go along: whoever keeps them finds in `after` what the step made of their weights, also where members
+        are trained together. With `subsets` (see `fit`) a member's state may hold nothing of samples that are not its
+        own.
         """
         ...
 
@@ -200,11 +202,9 @@ def fit(
             if progress is not None:
                 progress(step + 1, steps)
     if len(networks) > 1:
-        with torch.no_grad():
-            for i, network in enumerate(networks):
-                for name, parameter in network.named_parameters():
-                    if name in leaves:
-                        parameter.copy_(leaves[name][i])
+        for network in networks:
+            for parameter in network.parameters():
+                parameter.data = parameter.data.clone()  # or every model would hold the weights of all members
     optimizer.zero_grad(set_to_none=True)  # or every model would carry its last gradient about
     return [network.eval().requires_grad_(False) for network in networks], state
 
@@ -228,7 +228,10 @@ def _alone(objective: Objective, network: nn.Module) -> tuple[dict[str, Tensor],
 
 
 def _together(objective: Objective, networks: Sequence[nn.Module]) -> tuple[dict[str, Tensor], Losses]:
-    """The same for several: parameters, frozen ones and buffers are stacked, (members, ...)."""
+    """The same for several: parameters, frozen ones and buffers are stacked, (members, ...).
+
+    The networks' own parameters become views of what the optimiser moves.
+    """
     base = networks[0]
     refuse_batch_statistics(base)
 
@@ -236,6 +239,9 @@ def _together(objective: Objective, networks: Sequence[nn.Module]) -> tuple[dict
         return torch.stack([getattr(network, f"get_{kind}")(name).detach() for network in networks])
 
     leaves = {name: stack(name, "parameter").requires_grad_() for name, p in base.named_parameters() if p.requires_grad}
+    for name, stacked in leaves.items():
+        for network, own in zip(networks, stacked.detach(), strict=True):
+            network.get_parameter(name).data = own
     held = {name: stack(name, "parameter") for name, p in base.named_parameters() if not p.requires_grad}
     held |= {name: stack(name, "buffer") for name, _ in base.named_buffers()}
 

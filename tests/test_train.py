@@ -202,6 +202,35 @@ def test_the_state_of_an_objective_is_kept_up_with(seeds):
     assert float(torch.stack(state["losses"])[-1].mean()) < float(torch.stack(state["losses"])[0].mean())
 
 
+@dataclasses.dataclass(frozen=True)
+class Followed(Supervised):
+    """Looks at the weights after every step."""
+
+    steps: list = dataclasses.field(default_factory=list)
+
+    def start(self, data, networks, seeds):
+        self.steps.append([weights(each).clone() for each in networks])
+        return networks
+
+    def after(self, rows, batch, seen, state, factor):
+        self.steps.append([weights(each).clone() for each in state])
+
+
+def test_an_objective_can_follow_the_weights_alone_and_together():
+    short = dataclasses.replace(RECIPE, epochs=1)
+    followed = {seeds: Followed(mlp, TASK) for seeds in ((3,), (4,), (3, 4))}
+    networks = {seeds: fit(each, DATA, short, seeds=seeds)[0] for seeds, each in followed.items()}
+    together = followed[3, 4].steps
+    assert len(together) == 1 + 30 // 8
+    for i, seed in enumerate((3, 4)):
+        for step, alone in zip(together, followed[seed,].steps, strict=True):
+            assert torch.allclose(step[i], alone[0], atol=1e-6)
+        assert torch.equal(weights(networks[3, 4][i]), together[-1][i])
+        assert not torch.equal(together[-1][i], together[-2][i])
+        sizes = {p.untyped_storage().nbytes() // p.element_size() - p.numel() for p in networks[3, 4][i].parameters()}
+        assert sizes == {0}  # no model holds the weights of the others
+
+
 def test_training_repeats_itself_and_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
     dropout = Supervised(lambda: mlp(middle=lambda: nn.Dropout(0.5)), TASK)
