@@ -1,14 +1,16 @@
 """Coloured pictures: a grey data set with a short cut, for most pictures of a class wear the class's own colour.
 
-    colour c       the hue c / classes of the colour circle, fully saturated; class c's own colour is number c
+    colour c       the hue c / classes of the colour circle; class c's own colour is number c
     bias-aligned   colour = label: a share `biased` of every class
     conflicting    the others, in a colour that belongs to another class, each with the same probability
 
-Train on `biased=0.995` and test on `biased=0.5`, and a network that reads the colour shows. The pictures are those that
-are given, by the same ids and owners; nothing is downloaded. The background stays as it is, so it should be dark. The
-idea of digits whose colour nearly tells the class is that of Kim, Kim, Kim, Kim, Kim (2019), "Learning not to learn",
-arXiv:1812.10352, and of J. Nam et al. (2020), "Learning from failure", arXiv:2007.02561, who have shares up to 99.5 %;
-their colours vary around each class's own, ours do not.
+Train on `biased=0.995` and test on `biased=0.5`, and a network that reads the colour shows. The paler the colours, the
+less it reads: with a `saturation` of 1 a small network may look at nothing else, near 0 it looks at the shapes. The
+pictures are those that are given, by the same ids and owners. The background stays, so it should be dark.
+
+Digits whose colour nearly tells the class are from Kim, Kim, Kim, Kim, Kim (2019), "Learning not to learn",
+arXiv:1812.10352, and from J. Nam et al. (2020), "Learning from failure", arXiv:2007.02561, with shares up to 99.5 %.
+Differs: their colours vary around each class's own; these do not, and may be pale instead.
 """
 
 import colorsys
@@ -24,18 +26,23 @@ from erasable.errors import InvalidData, SettingsError
 AT_A_TIME = 4096  # pictures that are multiplied as floating-point numbers at once
 
 
-def coloured(data: Dataset, *, biased: float = 0.995, seed: int = 0, label: str = "label") -> Dataset:
+def coloured(
+    data: Dataset, *, biased: float = 0.995, saturation: float = 1.0, seed: int = 0, label: str = "label"
+) -> Dataset:
     """image (n, 3, height, width) of the given type, `label` (n,) as it was, colour (n,); the same ids in their order.
 
     In each class exactly `biased` of the pictures, rounded down, wear its colour. Seed and ids decide which: a larger
     share has the aligned pictures of a smaller one, and the others keep their colours. Facts: `colours`, the palette as
     shares of red, green and blue; `biased` and `colour_seed`. All pictures are read, and take three times the room.
 
-    Raises SettingsError: a share outside [0, 1]. InvalidData: no facts about inputs, classes and one range for all
-    pixels; pictures with more than one channel; a label that is no class; a single class, which has no other colour.
+    Raises SettingsError: a share outside [0, 1], a saturation outside (0, 1]. InvalidData: no facts about inputs,
+    classes and one range for all pixels; pictures with more than one channel; a label that is no class; a single class,
+    which has no other colour.
     """
     if not 0 <= biased <= 1:
         raise SettingsError(f"biased={biased}", expected="a share from 0 to 1", do="correct the share")
+    if not 0 < saturation <= 1:
+        raise SettingsError(f"saturation={saturation}", expected="above 0 and at most 1", do="correct it")
     inputs, classes, low = _described(data)
     labels = _labels(data, label, classes)
     colour, draws = labels.clone(), generator(seed, "coloured")
@@ -47,16 +54,16 @@ def coloured(data: Dataset, *, biased: float = 0.995, seed: int = 0, label: str 
         at = torch.nonzero(labels == each).flatten()
         conflicting = at[place[at].argsort(stable=True)[int(biased * len(at) + 1e-9) :]]
         colour[conflicting] = (each + other[conflicting]) % classes
-    shades = palette(classes)
+    shades = palette(classes, saturation)
     facts = {**data.facts, "inputs": "image", "colours": shades.tolist(), "biased": biased, "colour_seed": seed}
     columns = {"image": _painted(data, inputs, shades[colour], low), label: data.read(label), "colour": colour}
     public = None if not len(data.public) else np.isin(data.ids, data.public.ids)
     return Dataset.of(columns, data.ids, owners=data.owners, public=public, name=f"{data.name}, coloured", facts=facts)
 
 
-def palette(classes: int) -> Tensor:
+def palette(classes: int, saturation: float = 1.0) -> Tensor:
     """Shares of red, green and blue, (classes, 3), evenly spaced hues. The more there are, the more they look alike."""
-    return torch.tensor([colorsys.hsv_to_rgb(each / classes, 1.0, 1.0) for each in range(classes)])
+    return torch.tensor([colorsys.hsv_to_rgb(each / classes, saturation, 1.0) for each in range(classes)])
 
 
 def _described(data: Dataset) -> tuple[str, int, float]:
@@ -79,14 +86,13 @@ def _described(data: Dataset) -> tuple[str, int, float]:
 
 def _labels(data: Dataset, column: str, classes: int) -> Tensor:
     values = data.read(column).cpu()
-    bad = (
-        torch.tensor([]) if values.ndim != 1 else values[(values != values.long()) | (values < 0) | (values >= classes)]
-    )
-    if values.ndim != 1 or len(bad):
-        told = f"shape {list(values.shape)}" if values.ndim != 1 else f"value {bad[0].item()}"
-        raise InvalidData(f"column '{column}' of '{data.name}' has the {told}",
-                          expected=f"one whole number from 0 to {classes - 1} per sample",
-                          do="name the column of the labels")  # fmt: skip
+    if values.ndim != 1:
+        raise InvalidData(f"column '{column}' of '{data.name}' has the shape {list(values.shape)}",
+                          expected="one number per sample", do="name the column of the labels")  # fmt: skip
+    bad = values[(values != values.long()) | (values < 0) | (values >= classes)]
+    if len(bad):
+        raise InvalidData(f"column '{column}' of '{data.name}' has the value {bad[0].item()}",
+                          expected=f"whole numbers from 0 to {classes - 1}", do="correct the labels")  # fmt: skip
     return values.long()
 
 

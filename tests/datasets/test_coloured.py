@@ -62,6 +62,8 @@ def test_pixels_by_hand() -> None:
     assert image[5, :, 0, 1].tolist() == [0, 0, 5]
     lifted = coloured(grey(6, low=-1, dtype=torch.float32), biased=1.0).read("image")  # -1 is black
     assert lifted[4, :, 0, 0].tolist() == [-1, 3, -1]
+    pale = coloured(grey(6), biased=1.0, saturation=0.5).read("image")
+    assert pale[4, :, 0, 0].tolist() == [2, 4, 2]
     six = coloured(grey(60, classes=6), biased=1.0).read("image")
     assert six[7, :, 0, 0].tolist() == [7, 7, 0]  # the second hue of six is yellow
 
@@ -122,6 +124,12 @@ def test_a_share_is_a_share(biased: float) -> None:
         coloured(grey(), biased=biased)
 
 
+@pytest.mark.parametrize("saturation", [0, 1.1, float("nan")])
+def test_grey_is_no_colour(saturation: float) -> None:
+    with pytest.raises(SettingsError, match="expected above 0"):
+        coloured(grey(), saturation=saturation)
+
+
 def test_other_data_are_refused() -> None:
     for data, message in (
         (grey(shape=(3, 2, 2)), "expected grey pictures"),
@@ -130,7 +138,7 @@ def test_other_data_are_refused() -> None:
         (Dataset.of({"x": torch.zeros(2, 1, 2, 2)}, ["a", "b"]), "does not tell its inputs and classes and low"),
         (
             grey().replace("label", ["g004"], torch.tensor([3])),
-            "has the value 3; expected one whole number from 0 to 2",
+            "has the value 3; expected whole numbers from 0 to 2",
         ),
         (grey(), "no column 'kind'"),
     ):
