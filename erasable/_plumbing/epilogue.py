@@ -26,7 +26,8 @@ CREATE TABLE pending (number INTEGER PRIMARY KEY, salt BLOB NOT NULL, prints BLO
 """
 DATABASE, RECEIPTS = "memory.sqlite", "receipts"
 PROBED = 1024  # erased rows that are searched for, spread over the request
-PIECES = 16  # places of a changed weight tensor that are searched for
+PIECES = 16  # changed places of a weight tensor that are searched for
+WORDS = residue.NEEDLE // 8
 REMEMBERED = 64  # fingerprints that outlive a kill
 PRINT = 18  # bytes of one
 HERE = "the run folder: "  # how the limits begin that a later search may lift
@@ -62,10 +63,12 @@ def needles_of_weights(old: dict[str, Tensor], new: dict[str, Tensor]) -> list[b
         now = _bytes(after) if after is not None and after.shape == before.shape else np.zeros_like(was)
         if len(was) < residue.NEEDLE or len(was) != len(now):
             continue
-        for start in np.linspace(0, len(was) - residue.NEEDLE, PIECES).astype(int).tolist():
-            piece = slice(start, start + residue.NEEDLE)
-            if (was[piece] != now[piece]).any():
-                needles += residue.needles_in(was[piece].tobytes(), most=1)
+        pieces = [each[: len(each) // residue.NEEDLE * residue.NEEDLE].view(np.uint64).reshape(-1, WORDS)
+                  for each in (was, now)]  # fmt: skip
+        changed = np.flatnonzero((pieces[0] != pieces[1]).any(axis=1))  # an erasure may change a few rows of many
+        spread = np.linspace(0, len(changed) - 1, min(PIECES, len(changed))).astype(int)
+        for piece in pieces[0][changed[spread]]:
+            needles += residue.needles_in(piece.tobytes(), most=1)
     return needles
 
 
