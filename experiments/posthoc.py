@@ -14,10 +14,9 @@ models that diverged.
 
 import argparse
 import copy
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +28,7 @@ from erasable.audit import Subject, judge
 from erasable.choice import write_measured
 from erasable.dataset import Dataset
 from erasable.datasets import cifar10
+from erasable.development import Development, beyond, develop
 from erasable.errors import ErasableError
 from erasable.forgettable.munkey import MUNKEY
 from erasable.forgettable.spm import SPM
@@ -40,7 +40,7 @@ from erasable.request import Request
 from erasable.tasks import Classification
 from erasable.train import Recipe
 from erasable.tuned import Tuned
-from erasable.tuning import tune
+from erasable.tuning import tune_on
 from erasable.unlearner import forget
 from erasable.unlearners.forsaken import reference_of
 
@@ -111,41 +111,50 @@ class Bench:
     def targets(self) -> list[Any]:
         return list(self.method.train(self.data, self.task, seeds=range(TARGETS)))
 
-    def row(self, name: str, unlearner: Callable[[Any], Any] | None) -> dict[str, Any]:
-        """One way of carrying out the request. `unlearner` makes one for a model; None: the model's own way."""
-        start, subjects, seconds, refused, told = time.perf_counter(), [], [], "", ""
+    def rows(self, ways: dict[str, Callable[[Any], Any] | None]) -> dict[str, dict[str, Any]]:
+        """Ways of carrying out the request, by name, judged at once. Each makes an unlearner for a model; None: the
+        model's own way."""
+        subjects, found = [], {name: {"times": [], "refused": "", "settings": ""} for name in ways}
         for seed, before in enumerate(self.targets):
-            try:
-                way = None if unlearner is None else unlearner(before)
-                model, receipt = forget(copy.deepcopy(before), self.request, data=self.data, unlearner=way, seed=seed)
-                self.probe.look([model])
-            except (ErasableError, RuntimeError) as reason:  # refused, or what came out answers with NaN
-                refused = str(reason).splitlines()[0]
-                continue
-            told = "" if way is None else repr(getattr(way, "plain", way))
-            seconds.append(receipt.seconds)
-            subjects.append(
-                self.subject(f"{name}/{seed}", model, seed, receipt=receipt, role=ROLES.get(name, "method"))
-            )
-        return {**self.judged(subjects), "refused": refused, "time": round(min(seconds), 4) if seconds else None,
-                "settings": told if name != "forsaken" else told.partition("reference=")[0],
-                "erased": len(self.request.ids), "seconds": time.perf_counter() - start}  # fmt: skip
+            for name, make in ways.items():
+                told = found[name]
+                try:
+                    way = None if make is None else make(before)
+                    model, receipt = forget(
+                        copy.deepcopy(before), self.request, data=self.data, unlearner=way, seed=seed
+                    )
+                    self.probe.look([model])
+                except (ErasableError, RuntimeError) as reason:  # refused, or what came out answers with NaN
+                    told["refused"] = str(reason).splitlines()[0]
+                    continue
+                told["settings"] = "" if way is None else repr(getattr(way, "plain", way)).partition("reference=")[0]
+                told["times"].append(round(receipt.seconds, 4))
+                role = ROLES.get(name, "method")
+                subjects.append(self.subject(f"{name}/{seed}", model, seed, receipt=receipt, role=role))
+        judged = self.judged(subjects)
+        return {
+            name: {"row": judged.get(name), **told, "erased": len(self.request.ids)} for name, told in found.items()
+        }
 
     def second_oracle(self) -> dict[str, Any]:
-        start, kept = time.perf_counter(), self.data.without(self.request.ids)
+        kept = self.data.without(self.request.ids)
         again = self.method.train(kept, self.task, seeds=range(2000, 2000 + TARGETS))
         subjects = [self.subject(f"second oracle/{i}", each, i, role="retrain") for i, each in enumerate(again)]
-        return {**self.judged(subjects), "seconds": time.perf_counter() - start}
+        return {"row": self.judged(subjects)["second oracle"]}
 
     def subject(self, name: str, model: Any, seed: int, **more: Any) -> Subject:
         before = self.probe.look([self.targets[seed]])
         return Subject(name=name, model=model, oracles=self.oracles, before=before, **more)
 
     def judged(self, subjects: list[Subject]) -> dict[str, Any]:
+        """By way: what its models came to, and how far outside the widest band each of them was."""
         if not subjects:
-            return {"row": None}
-        rows: list[Row] = list(judge(subjects, self.probe, title=self.request.case, suite="standard", samples=0).rows)
-        return {"row": row_of(rows[0].name.rpartition("/")[0], rows)}
+            return {}
+        rows: dict[str, list[Row]] = {}
+        for row in judge(subjects, self.probe, title=self.request.case, suite="standard", samples=0).rows:
+            rows.setdefault(row.name.rpartition("/")[0], []).append(row)
+        return {name: {**row_of(name, each), "beyond": [round(max(map(beyond, row.judged)), 4) for row in each]}
+                for name, each in rows.items()}  # fmt: skip
 
 
 def built(name: str, bench: Bench, inner: Any, model: Any) -> Any:
@@ -156,15 +165,10 @@ def built(name: str, bench: Bench, inner: Any, model: Any) -> Any:
     return kind() if inner is None else kind(inner=getattr(inner, "plain", inner))
 
 
-def settings(bench: Bench, hidden: tuple[str, ...], kind: str, name: str) -> dict[str, Any]:
-    """Settings chosen without the reported samples, which are `hidden`; the record, or why there is none.
-
-    Nothing is public here, for a plain network does not ask, and a class with public samples cannot be erased.
-    """
-    start = bench.method.train(bench.data.without(hidden), bench.task, seeds=[1000])[0]
+def settings(ground: Development, bench: Bench, name: str) -> dict[str, Any]:
+    """Settings chosen without the reported samples; the record, or why there is none."""
     try:
-        found = tune(built(name, bench, None, start), bench.method, bench.data, bench.test, bench.task, budget=BUDGET,
-                     reported=hidden, request=KINDS[kind], targets=TUNED_ON, oracles=TUNED_ORACLES)  # fmt: skip
+        found = tune_on(built(name, bench, None, ground.models[0]), ground, budget=BUDGET)
     except (ErasableError, RuntimeError) as reason:
         return {"refused": str(reason).splitlines()[0]}
     return {"record": found.to_json(), "score": found.chosen.score, "defaults": found.defaults.score,
@@ -191,33 +195,41 @@ def main() -> None:
     data, of_class = (with_public(train, without_class=each) for each in (False, True))
     places = requests(data, of_class)
     both = (*places["random 10 %"][1].ids, *places["one owner"][1].ids)
-    hidden = {"one class": places["one class"][1].ids} | dict.fromkeys(KINDS, tuple(dict.fromkeys(both)))
-    hidden["one class"] = places["one class"][1].ids
+    hidden = dict.fromkeys(KINDS, tuple(dict.fromkeys(both))) | {"one class": places["one class"][1].ids}
     for kind in asked.requests:
         where, request = places[kind]
         bench, room = Bench(request, where, test, task, method), f"{asked.setting}/{kind}"
-        plain = Bench(request, train, test, task, method)  # for tuning: nobody is public
         if "defaults" in asked.stages:
             store.run(f"{room}/second oracle", bench.second_oracle)
+            inside = {name: catalog.UNLEARNERS[inner]() for name, inner in WRAPPERS.items()}
+            ways = {name: partial(built, name, bench, inside.get(name)) for name in asked.unlearners}
+            all_of(store, f"{room}/defaults", bench, ways)
         if "designed" in asked.stages:
             for name, each in designed(asked.setting).items():
-                store.run(f"{room}/designed/{name}", partial(replace(bench, method=each).row, name, None))
-        for name in asked.unlearners:
-            inner = WRAPPERS.get(name)
-            if "defaults" in asked.stages:
-                wrapped = None if inner is None else catalog.UNLEARNERS[inner]()
-                store.run(f"{room}/defaults/{name}", partial(bench.row, name, partial(built, name, bench, wrapped)))
-            if "tuned" not in asked.stages or name in ROLES:
-                continue
-            found = store.run(f"{room}/settings/{inner or name}",
-                              partial(settings, plain, hidden[kind], kind, inner or name))  # fmt: skip
-            if "record" in found:
-                best = Tuned.from_json(found["record"]).unlearner()
-                way = (lambda _, b=best: b) if inner is None else partial(built, name, bench, best)
-                store.run(f"{room}/tuned/{name}", partial(bench.row, name, way))
+                all_of(store, f"{room}/designed", replace(bench, method=each), {name: None})
+        if "tuned" in asked.stages:
+            # nobody is public here, for a plain network does not ask, and a class with public samples cannot be erased
+            ground = cache(partial(develop, method, train, test, task, reported=hidden[kind], request=KINDS[kind],
+                                   targets=TUNED_ON, oracles=TUNED_ORACLES))  # fmt: skip
+            ways = {}
+            for name in (each for each in asked.unlearners if each not in ROLES):
+                inner = WRAPPERS.get(name, name)
+                found = store.run(f"{room}/settings/{inner}", lambda n=inner, g=ground, b=bench: settings(g(), b, n))
+                if "record" in found:
+                    best = Tuned.from_json(found["record"]).unlearner()
+                    ways[name] = partial(built, name, bench, best) if inner != name else (lambda _, way=best: way)
+            all_of(store, f"{room}/tuned", bench, ways)
     store.save()
     if rows := list(measured(store.content["units"])):
         write_measured(rows, about=f"{__doc__.splitlines()[0]} leaks: outside its noise bands, on either side.")
+
+
+def all_of(store: Store, room: str, bench: Bench, ways: dict[str, Any]) -> None:
+    """A unit for each way that has none, judged together: what the oracles say is worked out once."""
+    new = {name: way for name, way in ways.items() if f"{room}/{name}" not in store.content["units"]}
+    found = bench.rows(new) if new else {}
+    for name in new:
+        store.run(f"{room}/{name}", partial(found.get, name))
 
 
 def measured(units: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -235,7 +247,7 @@ def measured(units: dict[str, Any]) -> Iterator[dict[str, Any]]:
         found = [each in outside for each in row["statuses"]]
         yield {"unlearner": row["name"], "request": {"random": "samples"}.get(KINDS[kind], KINDS[kind]),
                "leaks": sum(found) / len(found), "accuracy_lost": round(kept["oracles"] - kept["value"], 2),
-               "audits": len(found), "seconds": unit["time"],
+               "audits": len(found), "seconds": min(unit["times"]),
                "setting": told.get(setting, f"CIFAR-10, {setting}")}  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def tune(
     --out finetune.json, then erasable rehearse network --unlearner finetune.json --scenario "class label=3" and so on
     """
     options = flattened(locals())
-    from erasable import tuning
+    from erasable import development, tuning
     from erasable._plumbing.progress import Steps, duration
     from erasable.cli._fields import named
     from erasable.cli._source import source_of
@@ -102,7 +102,7 @@ def tune(
 
     start = named("unlearners", unlearner)
     given = settings_of(METHOD, options)
-    asked = tuning.REQUESTS[request] if request in tuning.REQUESTS else named("scenarios", request)
+    asked = development.REQUESTS[request] if request in development.REQUESTS else named("scenarios", request)
     if isinstance(asked, Memorisation):
         raise SettingsError(f"--request {request}", expected="a request that takes no trainings to draw",
                             do="choose another, or tune from Python")  # fmt: skip
@@ -126,7 +126,7 @@ def tune(
         raise SettingsError("--reported for data whose scaling is fitted to all of them", do="give --low and --high",
                             expected="a range that the reported samples have no part in")  # fmt: skip
     method = fitting(METHOD, given, task, samples)
-    scenario = tuning.development(asked, method, samples, fresh, task, reported=hidden, seed=seed)
+    scenario = development.drawn(asked, method, samples, fresh, task, reported=hidden, seed=seed)
     choose(method, scenario.data, task, range(min(count, CHUNK)), steps.say)
     method, about = _about(method, start, trials, scenario, fresh, task, targets, count, by, seed, steps)
     counts = [len(trials)]
@@ -208,7 +208,7 @@ def _about(
 
     import numpy as np
 
-    from erasable import tuning
+    from erasable import development
     from erasable._plumbing.executors import TrainsSubsets
     from erasable.cli._suites import TRIED, judging_seconds
     from erasable.cli._trainings import Trainings
@@ -225,7 +225,7 @@ def _about(
     if together and not trainings.together:
         steps.say("Models are trained one by one: members of this network cannot be trained together")
         method = replace(method, sequential=True)  # type: ignore[type-var]
-    probe = Probe.of(scenario.request, data, tuning.answerable(fresh, data, task), task, seed=seed)
+    probe = Probe.of(scenario.request, data, development.answerable(fresh, data, task), task, seed=seed)
     judging = (judging_seconds(model, probe, oracles, suite, relearn=True) - 1) / (oracles + 2)
     share = min(1.0, TRIED / len(data))  # of what goes and of what stays
     going, staying = data.only(gone), data.without(gone)
@@ -237,4 +237,4 @@ def _about(
     erasing = (time.perf_counter() - begin) * len(data) / (len(parts[0]) + len(parts[1]))
     lengths = [max(1, getattr(each, "epochs", 1)) for each in trials]
     erasing *= sum(lengths) / len(lengths) / lengths[0]
-    return method, tuning.Seconds(targets=times[1], oracles=times[0], trial=erasing + judging)
+    return method, development.Seconds(targets=times[1], oracles=times[0], trial=erasing + judging)
