@@ -227,7 +227,7 @@ def _digest(data: Dataset) -> str:
 
 def _state(model: Any) -> tuple[Any, ...]:
     parts = {part: set(ids) for part, ids in model.exposure.parts.items()}
-    return weights_digest(model), _rows(model.memory), parts
+    return weights_digest(model), _rows(model.memory), parts, model.exposure.mended
 
 
 def _rows(memory: Memory | None, without: Iterable[str] = ()) -> str:

@@ -30,15 +30,21 @@ INPUT_SCALING = "input scaling"  # the part that belongs to the task: no refit o
 
 @dataclass(frozen=True)
 class Exposure:
-    """Which samples each part of a model was fitted on. A part that memory deletion removes is not listed."""
+    """Which samples each part of a model was fitted on. A part that memory deletion removes is not listed.
+
+    mended  parts that an erasure changes without fitting them again: no promise follows from the change
+    """
 
     parts: Mapping[str, frozenset[str]]
+    mended: frozenset[str] = frozenset()
 
     @classmethod
-    def trained(cls, parts: Mapping[str, Iterable[str]], ids: Iterable[str], task: object) -> Self:
+    def trained(
+        cls, parts: Mapping[str, Iterable[str]], ids: Iterable[str], task: object, *, mended: Iterable[str] = ()
+    ) -> Self:
         """The exposure of a new model: its own `parts`, and the scaling where `task.fitted` took it from all `ids`."""
         scaling = {INPUT_SCALING: ids} if getattr(task, "fitted", False) else {}
-        return cls({part: frozenset(fitted) for part, fitted in {**parts, **scaling}.items()})
+        return cls({part: frozenset(fitted) for part, fitted in {**parts, **scaling}.items()}, frozenset(mended))
 
     def of(self, ids: Iterable[str]) -> dict[str, int]:
         """How many of `ids` each part was fitted on; parts that saw none are left out."""
@@ -47,19 +53,27 @@ class Exposure:
         return {part: count for part, count in seen.items() if count}
 
     def level(self, ids: Iterable[str]) -> tuple[Level, str]:
-        """The guarantee that deleting `ids` from memory gives, and why."""
+        """The guarantee that erasing `ids` gives, and why. The weakest part decides."""
         asked = frozenset(ids)
         seen = self.of(asked)
         if not seen:
             parts = ", ".join(sorted(self.parts)) or "memory"
             return "exact", f"every part that stays ({parts}) was fitted without these samples"
-        told = "; ".join(f"{part} was fitted on {count} of {len(asked)} erased samples" for part, count in seen.items())
-        return "revoked", f"{told}, and is unchanged. What it remembers is measured by an audit, not promised"
+
+        def told(parts: Iterable[str]) -> str:
+            return "; ".join(f"{part} was fitted on {seen[part]} of {len(asked)} erased samples" for part in parts)
+
+        changed, same = ([part for part in seen if (part in self.mended) == yes] for yes in (True, False))
+        level: Level = "empirical" if changed else "revoked"
+        ends = ("was changed after the fact, not fitted again", "is unchanged")
+        words = [f"{told(each)}, and {end}" for each, end in zip((changed, same), ends, strict=True) if each]
+        return level, f"{'; '.join(words)}. What it remembers is measured by an audit, not promised"
 
     def without(self, ids: Iterable[str], parts: Iterable[str]) -> "Exposure":
         """The exposure after `parts` were fitted again without `ids`."""
         gone, again = frozenset(ids), set(parts)
-        return Exposure({part: fitted - gone if part in again else fitted for part, fitted in self.parts.items()})
+        parts = {part: fitted - gone if part in again else fitted for part, fitted in self.parts.items()}
+        return Exposure(parts, self.mended)
 
 
 @dataclass(frozen=True)

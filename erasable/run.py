@@ -61,6 +61,7 @@ STATE = {
     "parts": list,  # of the exposure, in the order of the bits in `samples.fitted`
     "salt": str,  # of the content hashes
 }
+"""What every run states. Newer ones state `mended` too, a list of parts of the exposure; without it there are none."""
 
 
 class Run:
@@ -139,7 +140,7 @@ class Run:
             file = self.path / weights_name(state["generation"])
             weights = storage.load_tensors(file, sha256=state["model_sha256"])
             memory = Memory.read(connection, self._database) if state["has_memory"] else None
-            exposure = samples.read_exposure(connection, state["parts"])
+            exposure = samples.read_exposure(connection, state["parts"], state.get("mended", ()))
             if memory is not None:
                 memory.forgotten.update(samples.erased(connection))
             epilogue.recover(self.path, connection, memory, state["generation"])
@@ -300,6 +301,7 @@ class Run:
                 samples.insert_missing(connection, rows.ids, result.exposure, state["parts"])
         if result.exposure is not before:
             facts["parts"] = samples.write_exposure(connection, before, result.exposure)
+            facts["mended"] = sorted(result.exposure.mended)
         samples.erase(connection, request.ids, number)
         epilogue.store_receipt(connection, number, receipt)
         epilogue.remember(connection, number, needles)
@@ -367,6 +369,7 @@ def _write(folder: Path, manifest: dict[str, Any], model: Trained, data: Dataset
     }
     with storage.building(folder / DATABASE, samples.TABLE + epilogue.TABLES) as connection:
         facts["parts"] = samples.insert(connection, model, data, salt)
+        facts["mended"] = sorted(model.exposure.mended)
         if memory is not None:
             facts |= {
                 "key_width": memory.key_width,

@@ -368,6 +368,14 @@ def test_a_model_that_knows_others_is_not_written():
     assert DATA.ids[0] in one_line(caught)
 
 
+def test_a_packed_model_says_which_parts_an_erasure_mends():
+    model = NETWORK.train(DATA, TASK, seeds=[0])[0]
+    for mended in (frozenset(), frozenset(["network"])):
+        model.exposure = dataclasses.replace(model.exposure, mended=mended)
+        content = members.read(members.pack(model, DATA.ids), "here")
+        assert members.unpack(content, DATA.ids, NETWORK, TASK, "cpu").exposure == model.exposure
+
+
 def test_settings_that_cannot_be_written_down_are_refused():
     method = types.SimpleNamespace(train=None)
     with pytest.raises(SettingsError) as caught:

@@ -48,6 +48,27 @@ def test_levels():
     assert Exposure({}).level("a") == ("exact", "every part that stays (memory) was fitted without these samples")
 
 
+def test_a_part_that_is_mended_promises_nothing():
+    parts = {"network": "ab", "head": "ab"}
+    exposure = Exposure.trained(parts, "ab", SimpleNamespace(fitted=True), mended=["network"])
+    assert exposure.mended == {"network"}
+    level, why = exposure.level("abz")
+    assert level == "empirical"
+    mended, _, same = why.partition(", and was changed after the fact, not fitted again; ")
+    assert mended == "network was fitted on 2 of 3 erased samples"
+    assert same.startswith("head was fitted on 2 of 3 erased samples; input scaling was fitted on 2 of 3")
+    assert ", and is unchanged. " in same
+    assert "unchanged" not in Exposure.trained({"network": "ab"}, "ab", object(), mended=["network"]).level("a")[1]
+    assert exposure.level("z")[0] == "exact"  # nobody's part saw it, mended or not
+    assert exposure != Exposure.trained(parts, "ab", SimpleNamespace(fitted=True))
+
+
+def test_a_mended_part_that_was_fitted_again_is_exact_for_what_went_and_mended_for_the_next():
+    exposure = Exposure({"network": frozenset("abc")}, frozenset(["network"])).without("a", ["network"])
+    assert exposure.level("a")[0] == "exact"
+    assert exposure.level("b")[0] == "empirical"
+
+
 def test_parts_that_were_fitted_again_forget_and_others_do_not():
     after = EXPOSURE.without("cd", ["encoder"])
     assert after.parts == {"encoder": frozenset("ab"), "keys": frozenset("cd"), "nothing": frozenset()}

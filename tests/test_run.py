@@ -732,9 +732,27 @@ def test_the_exposure_survives_any_number_of_parts(tmp_path):
     parts = {f"shard {i}": frozenset(data.ids[i::20]) for i in range(20)}
     parts["pretraining"] = frozenset(["elsewhere 1", "s3"])
     parts["nobody"] = frozenset()
-    model.exposure = Exposure(parts)
+    model.exposure = Exposure(parts, frozenset(["nobody", "shard 3"]))
     run = Run.create(tmp_path / "r", model, data=data, spec=SPEC)
-    assert Run.open(run.path).exposure == Exposure(parts)
+    assert Run.open(run.path).exposure == model.exposure
+
+
+def test_mended_parts_are_kept_through_erasures_and_none_are_taken_for_granted(tmp_path):
+    data = planted(120)
+    model = trained(data, ToyRefit())
+    model.exposure = Exposure(model.exposure.parts, frozenset(["head"]))
+    run = Run.create(tmp_path / "r", model, data=data, spec=SPEC)
+    run.forget(run.request("c", ids=["s2", "s7"]), data=data)
+    again = Run.open(run.path)
+    assert again.exposure.mended == {"head"}
+    assert again.exposure.level(["s4"])[0] == "empirical"
+    with sqlite3.connect(run.path / "memory.sqlite") as connection:
+        connection.execute("UPDATE state SET value = '[\"tail\"]' WHERE name = 'mended'")
+    with pytest.raises(CorruptRun, match="tail"):
+        Run.open(run.path)
+    with sqlite3.connect(run.path / "memory.sqlite") as connection:
+        connection.execute("DELETE FROM state WHERE name = 'mended'")  # as runs were before there was such a part
+    assert Run.open(run.path).exposure.mended == frozenset()
 
 
 def test_rows_added_to_the_model_are_stored_with_the_next_erasure(run):

@@ -6,6 +6,7 @@ a safetensors file with a digest of its own inside, since the name says nothing 
 
     weights/NAME    the state_dict
     exposure/PART   (samples,) which of the model's samples that part was fitted on
+    mended/PART     (0,) where an erasure mends that part
     memory/...      keys, values and labels as they stand, `rows`: whose each row is, `forgotten`: who was removed; both
                     as numbers of the model's samples
 """
@@ -79,6 +80,7 @@ def pack(model: Any, ids: Sequence[str]) -> bytes:
         mask = torch.zeros(len(ids), dtype=torch.bool)
         mask[places(sorted(fitted))] = True
         tensors[f"exposure/{part}"] = mask
+    tensors |= {f"mended/{part}": torch.empty(0) for part in sorted(model.exposure.mended)}
     if (memory := model.memory) is not None:
         tensors |= {f"memory/{name}": getattr(memory, name) for name in ("keys", "values", "labels")}
         tensors["memory/rows"] = places(memory.ids)
@@ -104,11 +106,12 @@ def unpack(
     tensors: Mapping[str, Tensor], ids: Sequence[str], method: Any, task: Any, device: torch.device | str
 ) -> Any:
     """The model, on `device`; `ids` as they were for `pack`."""
-    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "exposure": {}, "memory": {}}
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "exposure": {}, "mended": {}, "memory": {}}
     for name, tensor in tensors.items():
         family, _, rest = name.partition("/")
         parts[family][rest] = tensor
-    exposure = Exposure({part: frozenset(_named(ids, mask.nonzero())) for part, mask in parts["exposure"].items()})
+    fitted = {part: frozenset(_named(ids, mask.nonzero())) for part, mask in parts["exposure"].items()}
+    exposure = Exposure(fitted, frozenset(parts["mended"]))
     memory = None
     if stored := parts["memory"]:
         memory = Memory(stored["keys"].shape[1], stored["values"].shape[1], device=device)

@@ -22,6 +22,7 @@ import torch
 from erasable.dataset import Dataset
 from erasable.errors import (
     AlreadyForgotten,
+    CorruptRun,
     NotErasable,
     UnknownOwner,
     UnknownSample,
@@ -109,8 +110,11 @@ def contents(data: Dataset, salt: bytes) -> list[bytes]:
 # --- exposure ------------------------------------------------------------------------------------------------------
 
 
-def read_exposure(connection: sqlite3.Connection, parts: Sequence[str]) -> Exposure:
-    """Which samples each part was fitted on."""
+def read_exposure(connection: sqlite3.Connection, parts: Sequence[str], mended: Sequence[str]) -> Exposure:
+    """Which samples each part was fitted on, and which parts an erasure mends. Raises CorruptRun for others."""
+    if strange := [each for each in mended if each not in parts]:
+        raise CorruptRun(f"the run mends {strange}, which it does not have", expected=f"some of {', '.join(parts)}",
+                         do="restore the run folder from a backup")  # fmt: skip
     groups: dict[bytes, list[str]] = {}
     for each, fitted in connection.execute("SELECT id, fitted FROM samples"):
         groups.setdefault(fitted, []).append(each)
@@ -118,7 +122,7 @@ def read_exposure(connection: sqlite3.Connection, parts: Sequence[str]) -> Expos
         part: frozenset().union(*(ids for fitted, ids in groups.items()
                                   if int.from_bytes(fitted, "little") >> place & 1))
         for place, part in enumerate(parts)
-    })  # fmt: skip
+    }, frozenset(mended))  # fmt: skip
 
 
 def write_exposure(connection: sqlite3.Connection, before: Exposure, after: Exposure) -> list[str]:

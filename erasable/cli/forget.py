@@ -131,10 +131,11 @@ def _rehearse(run: Path, model: Any, request: Any, way: Way, reads: bool, as_jso
             (level, why), exposure = remaining.level(request.ids), remaining.of(request.ids)
     else:
         told = model.exposure.of(request.ids)
-        redone = [part for part in told if part != INPUT_SCALING]
+        moved = [part for part in told if part != INPUT_SCALING]
+        redone = [part for part in moved if part not in model.exposure.mended]
         remaining = model.exposure.without(request.ids, redone)
         (level, why), exposure = remaining.level(request.ids), remaining.of(request.ids)
-        how = f"{', '.join(redone)} would be trained again without them"
+        how = f"{', '.join(moved)} would be {'trained again without them' if redone else 'changed and then repaired'}"
     some = ", ".join(request.ids[:SHOWN]) + (", ..." if len(request.ids) > SHOWN else "")
     words = [
         *([way.why] if way.why else []),

@@ -1,6 +1,7 @@
 """The network that a stress works on: a copy that is open to training, and the features that its last layer reads."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,7 +31,8 @@ def on_record(network: nn.Module, part: str, data: Dataset) -> None:
     before = getattr(network, "exposure", None)
     if isinstance(before, Exposure):
         seen = before.parts.get(part, frozenset()) | frozenset(data.ids)
-        setattr(network, "exposure", Exposure({**before.parts, part: seen}))  # noqa: B010 (a Module's type forbids it)
+        after = replace(before, parts={**before.parts, part: seen})
+        setattr(network, "exposure", after)  # noqa: B010 (a Module's type forbids it)
 
 
 def refuse_constant(loss: Tensor, model: Any) -> None:

@@ -1,5 +1,7 @@
 """Fine-tuning on retained data: a step by hand, only a copy is trained, and only on what was given."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -60,6 +62,8 @@ def test_what_it_was_trained_on_is_on_record():
     found = FineTune()(model, TASK, fresh, seed=0)
     assert found.exposure.of(DATA.ids[:10]) == {"fine-tuning": 4}
     assert model.exposure.of(DATA.ids[:10]) == {}
+    model.exposure = replace(model.exposure, mended=frozenset(["network"]))
+    assert FineTune()(model, TASK, fresh, seed=0).exposure.mended == {"network"}
 
 
 def test_what_cannot_be_trained_is_refused():
