@@ -12,8 +12,8 @@ follows from the rules of `erasable.verdict`; the guarantee of the receipt stand
 import platform
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -33,7 +33,7 @@ from erasable.recoverability import handled, relearnings
 from erasable.report import Relearning, Report, Role, Row, Section, Suite
 from erasable.stresses import Relearn, Relearned
 from erasable.unlearner import Tried, Unlearner
-from erasable.verdict import cautions_of, limits_of, power_of, status_of, summary_of, verdict_of
+from erasable.verdict import cautions_of, filter_cautions, limits_of, power_of, status_of, summary_of, verdict_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +48,8 @@ class Subject:
     level    the guarantee; the receipt's where there is one
     seconds  of the erasure; preparation_seconds: of what had to be done for it before the request came
     unlearner  by which it was erased, where its settings were tuned: it refuses the samples by which they were chosen
+
+    A model with `left_alone`, ids that a filter kept from the method behind it, is asked about these by themselves too.
     """
 
     name: str
@@ -70,6 +72,10 @@ class Subject:
             return self.unlearner.tuning
         return None if self.receipt is None else self.receipt.tuning
 
+    def left_alone(self, probe: Probe) -> frozenset[str]:
+        """Erased samples that a filter left alone."""
+        return frozenset(getattr(self.model, "left_alone", ())).intersection(probe.request.ids)
+
 
 def judge(
     subjects: Sequence[Subject],
@@ -80,11 +86,13 @@ def judge(
     seed: int = 0,
     relearn: Relearn | None = None,
     samples: int = 8,
+    apart: bool = False,
 ) -> Section:
     """One request, all ways of carrying it out. `samples` erased samples are kept for the page, at most 12.
 
     suite  "quick": one threshold for all samples. "standard" and "full": each erased sample is attacked by itself too,
            which takes three oracles or more
+    apart  after all others come rows for what a filter left alone, and for what it did not, where one did
 
     Raises PopulationTooSmall for fewer than two oracles, EvidenceError for no subjects or two of one name, what
     `Tried.refuse` raises, and what the signals and stresses raise; a model that diverged is such a case.
@@ -110,11 +118,18 @@ def judge(
         now = probe.look([subject.model])
         rows.append(_row(subject, now, panel))
         looked.append(Looked(subject.name, subject.before, now, panel.seen))
+    if apart:
+        for subject, seen_by in zip(subjects, tuple(looked), strict=True):
+            for part, own in _parts(subject, probe):
+                panel = Panel(own.oracles, seen_by.oracles.on(part), seed, relearn or Relearn(), suite)
+                rows.append(_row(own, seen_by.now.on(part), panel))
+    filtered = [(each.name, len(each.left_alone(probe))) for each in subjects if each.left_alone(probe)]
+    cautions = cautions_of(rows, peers=probe.peers is not None)
     return Section(
         title=title,
         case=probe.request.case,
         verdict=summary_of(rows, len(probe.forget)),
-        cautions=cautions_of(rows, peers=probe.peers is not None),
+        cautions=(*cautions, *filter_cautions(filtered, len(probe.forget), apart=apart)),
         erased=len(probe.forget),
         retained=probe.retained,
         classes_gone=probe.gone,
@@ -127,6 +142,23 @@ def judge(
         seed=seed,
         seconds=time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _parts(subject: Subject, probe: Probe) -> Iterator[tuple[Probe, Subject]]:
+    """What a filter left alone, and what the method behind it was shown: the same model and oracles, asked less."""
+    left = subject.left_alone(probe)
+    kept = [[each for each in probe.forget.ids if (each in left) is side] for side in (True, False)]
+    if not all(kept):
+        return
+    told = (("left alone by", "The model was trained on these, and the unlearner's filter kept them from its method."),
+            ("unlearned by", "What the filter of the unlearner showed to its method."))  # fmt: skip
+    for ids, (how, note) in zip(kept, told, strict=True):
+        name = f"{len(ids)} of {len(probe.forget)} samples {how} {subject.name}"
+        part = probe.part(ids, f"{probe.request.case}: {name}")
+        level = subject.level if subject.receipt is None else subject.receipt.level
+        yield part, replace(subject, name=name, note=note, level=level, receipt=None, unlearner=None, seconds=None,
+                            preparation_seconds=None,
+                            before=None if subject.before is None else subject.before.on(part))  # fmt: skip
 
 
 def _refuse_no_oracles(subject: str, seen: Observation) -> None:

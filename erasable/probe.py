@@ -1,7 +1,7 @@
 """Which samples a request is judged on, and what models say about them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -71,6 +71,22 @@ class Probe:
             names=tuple(str(each) for each in classes),
         )
 
+    def part(self, ids: Iterable[str], case: str) -> "Probe":
+        """Some of the erased samples by themselves, with peers of their classes; the others are then nowhere.
+
+        Raises what Request and `Dataset.only` raise.
+        """
+        request = Request(case, tuple(ids))
+        forget = self.forget.only(request.ids)
+        peers = None
+        if self.peers is not None:
+            erased, alike = _labels(self.task, forget), self.labels["peers"]
+            at = [torch.nonzero(alike == label).flatten()[: int((erased == label).sum())]
+                  for label in torch.unique(erased)]  # fmt: skip
+            chosen = torch.cat(at).sort().values
+            peers = self.peers.take(chosen) if len(chosen) else None
+        return replace(self, request=request, forget=forget, peers=peers)
+
     @cached_property
     def labels(self) -> dict[str, Tensor]:
         """The right answers of each part."""
@@ -106,6 +122,14 @@ class Observation:
 
     probe: Probe
     log_p: dict[str, Evidence]
+
+    def on(self, part: Probe) -> "Observation":
+        """What was said of the samples of `Probe.part`."""
+        seen = {}
+        for name, data in part.parts.items():
+            places = {each: i for i, each in enumerate(self.log_p[name].ids)}
+            seen[name] = self.log_p[name].samples(torch.tensor([places[each] for each in data.ids]))
+        return Observation(part, seen)
 
     @cached_property
     def confidence(self) -> dict[str, Evidence]:

@@ -121,6 +121,7 @@ class Receipt(BaseModel):
     seconds: float
     audited: str | None = None
     tuning: Tuning | None = None
+    left_alone: int = 0
     erasable_version: str
 
     def sentence(self) -> str:

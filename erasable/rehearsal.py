@@ -227,13 +227,13 @@ def _judged(
         Subject(name="train again", model=trained.models[0], oracles=reference, before=before, untouched=untouched,
                 level="exact", role="retrain", note="One more model that never saw the samples: it must not ring."),
     ]  # fmt: skip
-    section = judge(subjects, probe, title=title, suite=suite, seed=seed)
+    section = judge(subjects, probe, title=title, suite=suite, seed=seed, apart=True)
     if len(scenario.requests) > 1:  # does anything add up?
         ends = {"asked first": scenario.requests[0], "asked last": scenario.requests[-1]}
         own = {name: scenario.data.only(request.ids) for name, request in ends.items()}
         scenario = replace(scenario, groups={**own, **scenario.groups})
     numbers = beside(scenario, test, task, {each.name: each.model for each in subjects}, reference)
-    rows = tuple(row.model_copy(update={"shown": (*row.shown, *numbers[row.name])}) for row in section.rows)
+    rows = tuple(row.model_copy(update={"shown": (*row.shown, *numbers.get(row.name, ()))}) for row in section.rows)
     more = (CHOSEN,) if scenario.name == "adaptive" else ()
     return section.model_copy(update={"rows": rows, "cautions": (*section.cautions, *more)})
 

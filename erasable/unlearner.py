@@ -151,7 +151,7 @@ def forget(
     """
     from erasable import __version__
 
-    tuning = None
+    tuning, left_alone = None, 0
     if isinstance(unlearner, Tried):
         unlearner.refuse(request)
         unlearner, tuning = unlearner.plain, unlearner.tuning
@@ -166,7 +166,9 @@ def forget(
         start = time.perf_counter()
         result = unlearner(result, declared(split, unlearner), model.task, seed=seed)
         seconds = time.perf_counter() - start
-        level, why = unlearner.guarantee, f"{type(unlearner).__name__} changed the weights; no audit is attached"
+        left_alone = len(set(getattr(result, "left_alone", ())).intersection(request.ids))
+        but = f", but left {left_alone} of {len(request.ids)} samples alone" if left_alone else ""
+        level, why = unlearner.guarantee, f"{type(unlearner).__name__} changed the weights{but}; no audit is attached"
         exposure = model.exposure.of(request.ids)
         if level == "exact":
             again = [part for part in model.exposure.parts if part != INPUT_SCALING]
@@ -202,6 +204,7 @@ def forget(
         weights_after=weights_digest(result),
         seconds=seconds,
         tuning=tuning,
+        left_alone=left_alone,
         erasable_version=__version__,
     )
     return result, receipt

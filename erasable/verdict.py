@@ -196,6 +196,14 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def filter_cautions(filtered: Sequence[tuple[str, int]], erased: int, *, apart: bool) -> tuple[str, ...]:
+    """`filtered`: names, and how many of the erased samples a filter left alone there. `apart`: are they judged so?"""
+    judged = ("They, and the others, are judged by themselves in rows of their own." if apart else
+              "They are judged together with the others only, among which they can hide.")  # fmt: skip
+    return tuple(f"{name} left {left} of {erased} erased samples alone: the model was trained on them, and the method "
+                 f"that unlearned the others never saw them. {judged}" for name, left in filtered)  # fmt: skip
+
+
 def cautions_of(rows: Sequence[Row], *, peers: bool) -> tuple[str, ...]:
     """What would make a reader trust the verdict less, found in the results themselves.
 

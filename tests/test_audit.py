@@ -6,7 +6,7 @@ from torch import nn
 
 from erasable.audit import Subject, compile_report, judge
 from erasable.dataset import Dataset
-from erasable.errors import EvidenceError, Misaligned, PopulationTooSmall, TaskMismatch
+from erasable.errors import EvidenceError, Misaligned, PopulationTooSmall, TaskMismatch, UnknownSample
 from erasable.evidence import Evidence
 from erasable.network import Network
 from erasable.population import Population, oracles
@@ -73,6 +73,58 @@ def test_the_untouched_model_is_caught_and_the_retrained_one_is_not(section):
     assert status == {"do nothing": "remembered", "retrain": "no trace", "hidden": "remembered", "again": "no trace"}
     assert section.rows[0].finding("forget accuracy").value == 100
     assert section.rows[0].finding("membership AUROC").inside_noise is False
+
+
+def test_a_part_of_a_probe_is_asked_alone(models, probe):
+    """By looking again: the erased samples and their peers are fewer, all else is the same."""
+    ids = DATA.ids[1:48:3]  # all of one class
+    part, seen = probe.part(ids, "part"), probe.look(models[0].models)
+    assert part.forget.ids == ids
+    assert (part.peers.ids, part.gone_class) == (probe.peers.where("label", 1).ids, None)
+    assert len(part.peers) == 16
+    now, again = seen.on(part), part.look(models[0].models)
+    for name, found in again.log_p.items():
+        assert now.log_p[name].ids == found.ids
+        assert torch.allclose(now.log_p[name].values, found.values, atol=1e-5)
+    assert now.log_p["retain"].ids == seen.log_p["retain"].ids
+    assert torch.equal(now.correct["forget"].values, again.correct["forget"].values)
+    with pytest.raises(UnknownSample):
+        probe.part(DATA.ids[60:61], "never erased")
+
+
+def test_without_a_filter_nothing_is_judged_apart(section, models, probe):
+    references, fresh, original = models
+    before = probe.look([original])
+    subjects = [Subject(name="do nothing", model=original, oracles=references, before=before, role="untouched",
+                        seconds=0.0),
+                Subject(name="again", model=fresh, oracles=references, level="exact")]  # fmt: skip
+    alike = judge(subjects, probe, title="one owner", relearn=Relearn(cap=20), apart=True)
+    assert alike.rows == (section.rows[0], section.rows[3])
+    assert not any("left" in each for each in alike.cautions)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_leak_among_those_left_alone_is_told(models, probe, apart):
+    """A model that never saw four in five of the erased samples hides the others among them."""
+    references, _, original = models
+    left = DATA.ids[:9]
+    model = METHOD.train(DATA.without(DATA.ids[9:48]), TASK, seeds=[5])[0]
+    model.left_alone = (*left, "test0")  # of another request, too
+    subject = Subject(name="x", model=model, oracles=references, before=probe.look([original]), level="empirical",
+                      seconds=1.0)  # fmt: skip
+    found = judge([subject], probe, title="half", suite="standard", relearn=Relearn(cap=20), apart=apart)
+    told = [each for each in found.cautions if each.startswith("x left 9 of 48 erased samples alone")]
+    assert len(told) == 1
+    assert ("can hide" in told[0]) is not apart
+    assert [row.name for row in found.rows[1:]] == [
+        "9 of 48 samples left alone by x", "39 of 48 samples unlearned by x"][: 2 * apart]  # fmt: skip
+    if apart:
+        _, alone, rest = found.rows
+        assert (alone.status, rest.status) == ("remembered", "no trace")
+        assert alone.level == rest.level == "empirical"
+        assert found.rows[0].finding("time") is not None
+        assert alone.finding("time") is None
+        compile_report([found], title="t", show_samples=True).to_html()
 
 
 def test_every_distance_has_the_oracles_beside_it(section):

@@ -84,6 +84,20 @@ def test_what_is_being_done_is_told_and_nothing_of_it_on_standard_output(file, t
     ] * 3
 
 
+def test_what_a_filter_left_alone_is_told_by_itself(file, tmp_path):
+    asked = given(
+        file, "random", tmp_path / "out", "--suite", "quick", "--unlearner", "low-influence", method="network"
+    )
+    told = json.loads(done(*asked, "--json"))
+    rows = read(tmp_path / "out").sections[0].rows
+    names = ["4 of 9 samples left alone by low-influence", "5 of 9 samples unlearned by low-influence"]
+    assert told["apart"] == [{"name": row.name, "status": row.status} for row in rows[3:]]
+    assert [row.name for row in rows[3:]] == names
+    words = done(*given(file, "random", tmp_path / "again", "--suite", "quick", "--unlearner", "low-influence",
+                        method="network"))  # fmt: skip
+    assert all(f"{name}: " in words for name in names)
+
+
 def test_an_interruption_leaves_nothing(file, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

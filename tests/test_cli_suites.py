@@ -96,6 +96,12 @@ def test_quick_has_one_threshold_for_all(run):
     assert told["announced_seconds"] > 0
 
 
+def test_a_run_says_that_a_filter_left_samples_alone(tmp_path):
+    run = learned_by_heart(tmp_path, "network", erase=("--owner", "person 4", "--unlearner", "low-influence"), epochs=2)
+    told, _ = audited(run, "--suite", "quick", "--oracles", 3, "--no-relearn")
+    assert "this run left 2 of 4 erased samples alone" in " ".join(told["cautions"])
+
+
 def test_standard_attacks_each_sample_and_keeps_it_private(run):
     _, report = audited(run, "--oracles", 3)
     (section,) = report.sections

@@ -26,6 +26,7 @@ from erasable.tasks.classification import Classification
 from erasable.train import Recipe
 from erasable.unlearner import forget
 from erasable.unlearners import FineTune, Nothing, Retrain
+from erasable.unlearners.low_influence import LowInfluence
 from tests.scenarios.test_every_scenario import CASES
 from tests.scenarios.toy import TASK, TEST, toy
 from tests.toys import NETWORK, TINY, blobs
@@ -171,6 +172,62 @@ def test_what_was_asked_is_told():
     assert section.rows[0].finding("time").value > 0
     assert section.rows[0].receipt is None
     assert rehearsed(Sequential(rounds=1, share=0.01))[0].title == "Sequential: 1 sample"
+
+
+# --- what a filter left alone ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perfect:
+    """Trains again without what it has been shown by now."""
+
+    data: Dataset
+    guarantee: ClassVar = "empirical"
+    needs: ClassVar = frozenset({"forget"})
+
+    def __call__(self, model, split, task, *, seed):
+        shown = (*getattr(model, "shown", ()), *split.forget.ids)
+        again = BY_HEART.train(self.data.without(shown), task, seeds=[seed])[0]
+        again.shown = shown
+        return again
+
+
+def filtered(settings):
+    scenario = prepared(settings, WIDE, WIDE_TEST, WIDE_TASK, BY_HEART)
+    way = LowInfluence(inner=Perfect(data=scenario.data))
+    (section,) = rehearse(scenario, BY_HEART, WIDE_TEST, WIDE_TASK, unlearner=way, oracles=8, suite="quick")
+    return section
+
+
+def test_what_was_left_alone_is_judged_by_itself():
+    """Wrong labels are learned by heart, and have small gradients then: the filter keeps half of them from a perfect
+    method, and these ring."""
+    section = filtered(Mislabelled(share=0.3))
+    whole, untouched, again, left, shown = section.rows
+    assert [row.role for row in section.rows] == ["method", "untouched", "retrain", "method", "method"]
+    assert left.name == "9 of 18 samples left alone by low-influence"
+    assert shown.name == "9 of 18 samples unlearned by low-influence"
+    assert (left.status, again.status) == ("remembered", "no trace")
+    accuracy = [number(row, "forget accuracy") for row in (left, shown, whole)]
+    assert [each.n for each in accuracy] == [9, 9, 18]
+    assert [each.inside_noise for each in accuracy] == [False, True, False]
+    assert accuracy[0].value == 100
+    assert (accuracy[0].value + accuracy[1].value) / 2 == pytest.approx(accuracy[2].value)
+    halves = zip(accuracy[0].null_values, accuracy[1].null_values, strict=True)  # of the very same oracles
+    assert [sum(each) / 2 for each in halves] == pytest.approx(list(accuracy[2].null_values))
+    assert left.earlier("forget accuracy").value == untouched.finding("forget accuracy").value == 100
+    assert [row.finding("time") is None for row in section.rows] == [False, True, True, True, True]
+    assert "kept them from its method" in left.note
+    assert any("left 9 of 18 erased samples alone" in each and "rows of their own" in each
+               for each in section.cautions)  # fmt: skip
+    assert left.name in section.verdict
+
+
+def test_those_of_all_requests_together():
+    rows = filtered(Sequential(rounds=2, share=0.2)).rows
+    assert [row.name.partition(" samples")[0] for row in rows[3:]] == ["12 of 24", "12 of 24"]
+    assert rows[3].finding("accuracy, asked first") is None  # a number of all samples
+    assert rows[0].finding("accuracy, asked first") is not None
 
 
 # --- numbers of their own --------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def audit_run(
     from erasable.probe import Probe
     from erasable.request import Request
     from erasable.run import Run
+    from erasable.verdict import filter_cautions
 
     refuse(suite, models)
     oracles = ORACLES[suite] if oracles is None else oracles
@@ -89,6 +90,9 @@ def audit_run(
                             suite=suite)  # fmt: skip
         if suite != "quick" and oracles < 3:
             section = section.model_copy(update={"cautions": (*section.cautions, TOO_FEW.format(oracles))})
+        if left := sum(each.left_alone for each in receipts):
+            told = filter_cautions([("this run", left)], len(gone), apart=False)
+            section = section.model_copy(update={"cautions": (*section.cautions, *told)})
         section = work.played(section)
         with steps.step("writing the report", about=0.5):
             again = repeating(_command(run, suite, oracles, shadows, seed, relearn, data_at, show_samples))

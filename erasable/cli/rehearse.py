@@ -152,7 +152,8 @@ def rehearse(
     row = last.rows[0]
     words = [chose.why] if chose.why else []
     words += [f"{one.title}. {one.verdict}" for one in found]
-    words += [f"{row.name}: {row.verdict}", *last.cautions,
+    methods = [each for each in last.rows if each.role == "method"]  # and what its filter left alone, or did not
+    words += [*(f"{each.name}: {each.verdict}" for each in methods), *last.cautions,
               f"It took {duration(seconds)}; about {duration(announced)} had been announced.",
               str(written / "report.html")]  # fmt: skip
     facts = {
@@ -160,7 +161,9 @@ def rehearse(
         "status": row.status, "level": row.level, "control": last.rows[1].status, "retrained": last.rows[2].status,
         "cautions": list(last.cautions), "seconds": round(seconds, 2), "announced_seconds": round(announced, 2),
         "sections": [{"title": one.title, "erased": one.erased, "status": one.rows[0].status} for one in found],
-    } | ({"chosen": chose.why} if chose.why else {})  # fmt: skip
+    } | ({"chosen": chose.why} if chose.why else {}) | (
+        {"apart": [{"name": each.name, "status": each.status} for each in methods[1:]]} if methods[1:] else {}
+    )  # fmt: skip
     result("\n".join(words), facts, as_json)
 
 

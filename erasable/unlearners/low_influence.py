@@ -8,8 +8,9 @@ score     "gradient-norm"  |grad l(z)|
           "loss", "random" filters to compare with: by confidence, and by nothing
 
 What is left alone is neither erased nor retained: the inner method does not see it, and it *was* in training. The model
-comes back with its names, `model.left_alone`, so that an audit can ask about these samples by themselves; `divide` says
-them again. The same filter with a quantile of its own, `retain_quantile`, thins out the retained data.
+comes back with the names, and those of earlier requests, as `model.left_alone`; audits ask about these samples by
+themselves, and `divide` says them again. The same filter with a quantile of its own, `retain_quantile`, thins out the
+retained data.
 
 Cost: a gradient per sample of what is filtered, and for "similarity" and "influence" a pass over the retained data;
 saves up to `quantile` of the inner method's forget passes. Fails when: samples are many of a kind, each without
@@ -72,9 +73,11 @@ class LowInfluence:
         object.__setattr__(self, "needs", self.inner.needs | reads)  # fewer than the class may need
 
     def __call__(self, model: nn.Module, split: Split, task: Any, *, seed: int) -> nn.Module:
+        earlier = getattr(model, "left_alone", ())
         kept, left_alone = self.divide(model, split, task, seed=seed)
         result = self.inner(model, declared(kept, self.inner), task, seed=seed)
-        result.left_alone = left_alone  # type: ignore[assignment]
+        inside = getattr(result, "left_alone", ())  # of a filter within this one, or the earlier ones again
+        result.left_alone = tuple(dict.fromkeys((*earlier, *inside, *left_alone)))  # type: ignore[assignment]
         return result
 
     def divide(self, model: nn.Module, split: Split, task: Task, *, seed: int) -> tuple[Split, tuple[str, ...]]:

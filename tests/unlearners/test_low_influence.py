@@ -94,6 +94,24 @@ def test_the_inner_method_sees_the_rest_and_the_names_are_kept():
     assert len(thin.left_alone) == 4  # of those to erase alone
 
 
+def test_the_names_of_earlier_requests_and_inner_filters_are_kept():
+    first, _ = forget(MODEL, Request("1", DATA.ids[:4]), data=DATA, unlearner=LowInfluence())
+    left = DATA.without(DATA.ids[:4])
+    second, receipt = forget(first, Request("2", DATA.ids[4:8]), data=left, unlearner=LowInfluence())
+    assert (len(first.left_alone), len(second.left_alone), receipt.left_alone) == (2, 4, 2)
+    assert second.left_alone[:2] == first.left_alone
+    assert "left 2 of 4 samples alone; no audit" in receipt.why
+    nested = LowInfluence(inner=LowInfluence(inner=Seen(), quantile=0.5), quantile=0.5)
+    model = nested(copy.deepcopy(MODEL), SPLIT, TASK, seed=0)
+    assert sorted((*model.left_alone, *model.shown[0])) == sorted(SPLIT.forget.ids)
+    assert len(model.left_alone) == 6
+    _, plain = forget(
+        second, Request("3", DATA.ids[8:12]), data=left.without(DATA.ids[4:8]), unlearner=GradientAscent()
+    )
+    assert plain.left_alone == 0
+    assert "alone" not in plain.why
+
+
 def test_without_a_filter_it_is_the_inner_method():
     inner = GradientAscent(epochs=3)
     alone = inner(copy.deepcopy(MODEL), SPLIT, TASK, seed=3)
