@@ -24,7 +24,7 @@ SEARCH: Mapping[str, Mapping[str, Range]] = {
     "cf-k": {"k": [1, 2], "lr": (1e-3, 0.3), "epochs": (3, 30)},
     "ct": {"lr": (1e-4, 0.3), "epochs": (1, 10)},
     "cupid": {"lr": (1e-5, 0.1), "epochs": (1, 5), "causal": (0.01, 0.3), "pathway": (0.1, 0.9)},
-    "entanglement": {"lr": (1e-5, 0.1), "epochs": (2, 20), "rise": (0.5, 10.0), "repair_lr": (1e-4, 0.1)},
+    "entanglement": {"lr": (3e-3, 0.3), "epochs": (5, 40), "rise": (0.05, 10.0), "repair_lr": (3e-4, 0.03)},
     "eu-k": {"k": [1, 2], "lr": (1e-3, 0.3), "epochs": (3, 30)},
     "finetune": {"lr": (1e-3, 0.3), "epochs": (2, 20)},
     "fisher": {"variance": (1e-9, 1e-3), "ceiling": (3e-3, 0.3)},
