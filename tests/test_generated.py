@@ -20,8 +20,18 @@ def generate():
     return module
 
 
+@pytest.fixture(scope="module")
+def tables(generate):
+    return generate.tables
+
+
+@pytest.fixture(scope="module")
+def unlearning(generate):
+    return generate.unlearning
+
+
 def test_all_parts_are_current(generate):
-    assert generate.stale() == [], "run python docs/generate.py"
+    assert list(generate.stale()) == [], "run python docs/generate.py"
 
 
 def test_the_table_of_methods_names_the_whole_catalog_and_its_links_lead_somewhere(generate):
@@ -65,22 +75,28 @@ def test_markers_that_are_missing_or_crossed(generate, text):
 
 def _row(name, statuses, **values):
     names = {"KL": "KL", "NN": "MIA-NN A", "test": "test accuracy"}
-    return {"name": name, "statuses": statuses, "findings": {names[k]: {"value": each} for k, each in values.items()}}
+    found = {names[k]: {"value": each, "oracles": 82.0} for k, each in values.items()}
+    return {"name": name, "statuses": statuses, "findings": found, "beyond": [1.5, 0.5, 2.5]}
 
 
-def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
-    monkeypatch.setattr(generate, "ROOT", tmp_path)
-    assert all(each().startswith("Not measured yet") for each in generate.PARTS["docs/choose.md"].values())
+def _unit(row, **more):
+    return {"row": row, "refused": "", "settings": "", "times": [0.5, 0.25], "erased": 9} | more
+
+
+def test_numbers_come_from_the_stored_results(generate, tables, unlearning, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    for file in ("docs/choose.md", "docs/results.md"):
+        assert all(each().startswith("Not measured yet") for each in generate.PARTS[file].values())
     machine = {"processor": "x", "cores": 2, "threads": 1, "torch": "2"}
     spread = {"median_s": 0.002, "min_s": 0.001, "max_s": 0.5}
     finding = {"value": 90.0, "oracles": 88.5}
-    unit = {"mean over targets": {name: finding for name in (*generate.COLUMNS, "forget accuracy before")},
+    unit = {"mean over targets": {name: finding for name in (*tables.COLUMNS, "forget accuracy before")},
             "targets": [{"level": "revoked", "status": "remembered"}]}  # fmt: skip
     stored = {
         "experiments/results/fashion_mnist_accuracy.json": {
             "table": {"spm": {"test_mean": 91.8, "test_sd": 0.1, "seeds": 3, "seconds_mean": 415.7}},
             "gaps": {"spm behind network": -0.07}},
-        "experiments/results/fashion_mnist_forgetting.json": {"units": {name: unit for name in generate.UNITS}},
+        "experiments/results/fashion_mnist_forgetting.json": {"units": {name: unit for name in tables.UNITS}},
         "experiments/results/fashion_mnist_public_encoder.json": {
             "table": {"learned / everybody": {"test": 90.2}, "learned / public": {"test": 88.1}},
             "price_in_points": {"learned": 2.1}, "seeds": 3, "best_exact_behind_best_of_all": 2.1},
@@ -91,13 +107,19 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
             "digits/game/SPM": {"ways": {"SPM": {
                 "findings": {"U-LiRA privacy AUC": {"value": 56.76, "interval": [54.7, 58.9]}},
                 "strata": {"high memorisation": {"samples": 25, "AUC": {"value": 98.6}}}}}}}},
-        "experiments/results/posthoc.json": {"units": {
-            "one class/defaults": {"erased": 9, "times": {"ct": 0.5, "scrub": 0.25},
-                                   "refused": {"cf-k": "no labels; expected some"}, "rows": [
-                _row("scrub", ["remembered", "stands out", "remembered"], KL=1.5, NN=77.0, test=80.0),
-                _row("ct", ["no trace"] * 3, KL=0.1, test=70.0)]},
-            "one class/tuned": {"rows": [_row("scrub", ["no trace"] * 3, KL=0.5, test=81.0)], "times": {}},
-            "one class/SPM": {"rows": [_row("SPM", ["remembered"], test=79.0)], "times": {"SPM": 0.01}}}},
+        "experiments/results/posthoc.json": {"units": {f"fashion-mnist/one class/{key}": unit for key, unit in {
+            "defaults/cf-k": _unit(None, refused="no labels; expected some", times=[]),
+            "defaults/scrub": _unit(_row("scrub", ["remembered"] * 3, KL=1.5, NN=77.0, test=80.0)),
+            "defaults/ct": _unit(_row("ct", ["no trace"] * 3, KL=0.1, test=70.0)),
+            "settings/scrub": {"defaults": 9.0, "score": 0.25},
+            "tuned/scrub": _unit(_row("scrub", ["no trace", "stands out", "no trace"], KL=0.5, test=81.0)),
+            "designed/SPM": _unit(_row("SPM", ["remembered"], test=79.0), times=[0.01])}.items()}},
+        "experiments/results/min_norm_sine.json": {"table": {
+            "retrain, 10": {"median": 1.4, "least": 1.0, "most": 2.0, "paper": 1.5}}},
+        "benchmarks/results/ssd.json": {"result": {"mlp": {
+            "loader": spread, "ssd": spread | {"loader / ssd": 2.66}, "ssd, again": spread | {
+                "loader / ssd, again": 15.4}, "each class once, loader / ssd": 10.3,
+            "largest difference of a weight": 6.5e-9}}},
         "experiments/results/scenarios.json": {"table": [{
             "name": "mislabelled", "own": "canaries", "erased": [72], "ways": [{"name": "SPM"} | {role: {
                 "statuses": statuses, "own": own, "oracles": 2.0} for role, statuses, own in (
@@ -114,41 +136,47 @@ def test_numbers_come_from_the_stored_results(generate, tmp_path, monkeypatch):
     for path, content in stored.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(json.dumps({"command": "python it.py", "machine": machine, **content}))
-    assert "| spm | 91.80 (0.10) | 3 |" in generate.accuracy()
-    assert "spm behind network by -0.07 points" in generate.accuracy()
-    told = generate.forgetting()
+    assert "| spm | 91.80 (0.10) | 3 |" in tables.accuracy()
+    assert "spm behind network by -0.07 points" in tables.accuracy()
+    told = tables.forgetting()
     assert "| spm/random | revoked | 90.0 | 90.00 (88.50) |" in told
     assert "| network/random | nothing was erased |" in told
     assert "Not measured yet" not in told
-    assert "| learned | 3 | 90.20 | 88.10 | 2.10 |" in generate.public_encoder()
-    told = generate.panel()
+    assert "| learned | 3 | 90.20 | 88.10 | 2.10 |" in tables.public_encoder()
+    told = tables.panel()
     assert "| SPM | leaks | leaks 3, no trace 1 | - | 56.8 (54.7 to 58.9) | 99 (25 samples) |" in told
     assert "| SPM | - | 0.250 \u00b1 0.012 (0.010 to 0.100) | - |" in told
-    told = generate.posthoc()
-    assert "| scrub | leaks 2, differs 1 | 1.50 | 77.0 | 80.0 | 250 ms | no trace | 0.50 | - | 81.0 |" in told
+    told = unlearning.posthoc()
+    assert "| scrub | leaks | 1.50 | 77.0 | 80.0 | 250 ms | 9.0 to 0.2 | differs 1, no trace 2 | 0.50 |" in told
     assert told.index("| ct |") < told.index("| scrub |"), "those first that cannot be told from their oracles"
-    assert "| SPM | leaks | - | - | 79.0 | 10 ms | - | - | - | - |" in told
+    assert "| SPM | leaks | - | - | 79.0 | 10 ms | - | - |" in told
     assert "Refused, or came out broken: cf-k (no labels)." in told
-    told = generate.scenarios()
+    told = unlearning.posthoc_short()
+    assert "| scrub | differs 1, no trace 2 | 1.5 | 1.0 |" in told
+    assert "| ct | no trace* | 1.5 | 12.0 |" in told
+    assert "| cf-k | refuses | - | - |" in told
+    assert "| retrain | 1.4 (1.0 to 2.0; paper 1.5) | - | - |" in unlearning.sine()
+    assert "| mlp | 2.00 ms | 2.00 ms, 2.66 x faster | 2.00 ms, 15.4 x | 10.3 x | 7e-09 |" in unlearning.ssd_speed()
+    told = tables.scenarios()
     assert "| mislabelled | 72 | leaks 2, no trace 1 |" in told
     assert "| mislabelled | canaries | 70 (2; 99) |" in told
     assert "3 of 3 for doing nothing, which must ring; 1 of 3 for training again" in told
-    assert "| in RAM | 1 | 2.00 ms | 1.00 ms to 500.00 ms |" in generate.latency()
-    assert "times faster: 1,234.5." in generate.latency()
-    assert "| batch 1 | 2.00 ms | 2.00 ms | 1.01 |" in generate.inference()
-    assert "| mlp | 2.00 ms | 2.00 ms | 5.50 |" in generate.population()
+    assert "| in RAM | 1 | 2.00 ms | 1.00 ms to 500.00 ms |" in tables.latency()
+    assert "times faster: 1,234.5." in tables.latency()
+    assert "| batch 1 | 2.00 ms | 2.00 ms | 1.01 |" in tables.inference()
+    assert "| mlp | 2.00 ms | 2.00 ms | 5.50 |" in tables.population()
 
 
-def test_half_an_experiment_says_what_is_missing(generate, tmp_path, monkeypatch):
-    monkeypatch.setattr(generate, "ROOT", tmp_path)
+def test_half_an_experiment_says_what_is_missing(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
     (tmp_path / "experiments" / "results").mkdir(parents=True)
     for name, content in {"accuracy": {"units": {"spm/0": {}}}, "public_encoder": {"units": {}},
                           "forgetting": {"units": {}, "command": "python it.py", "machine": {
                               "processor": "x", "cores": 2, "threads": 1, "torch": "2"}}}.items():  # fmt: skip
         (tmp_path / "experiments" / "results" / f"fashion_mnist_{name}.json").write_text(json.dumps(content))
-    assert generate.accuracy().startswith("Not measured yet")
-    assert generate.public_encoder().startswith("Not measured yet")
-    assert f"Not measured yet: {', '.join(generate.UNITS)}." in generate.forgetting()
+    assert tables.accuracy().startswith("Not measured yet")
+    assert tables.public_encoder().startswith("Not measured yet")
+    assert f"Not measured yet: {', '.join(tables.UNITS)}." in tables.forgetting()
 
 
 def test_wrong_arguments():
