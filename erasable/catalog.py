@@ -49,6 +49,7 @@ METHODS = Family("method", {
     "spm": "erasable.forgettable.spm:SPM",
     "munkey": "erasable.forgettable.munkey:MUNKEY",
     "sisa": "erasable.forgettable.sisa:SISA",
+    "amnesiac": "erasable.forgettable.amnesiac:Amnesiac",
     "nearest-mean": "erasable.forgettable.nearest_mean:NearestMean",
     "knn": "erasable.forgettable.knn:KNN",
     "logit-mask": "erasable.forgettable.logit_mask:LogitMask",

@@ -60,7 +60,10 @@ class Forgettable(Trained, Protocol):
 class Method(Protocol):
     """Settings that train models. Fields are hyper-parameters, command-line flags and provenance."""
 
-    needs_data: ClassVar[bool]  # does forgetting refit a part from the retained data?
+    @property
+    def needs_data(self) -> bool:
+        """Does forgetting train a part on the retained data? A class variable where no setting decides it."""
+        ...
 
     def train(self, data: Dataset, task: Any, *, seeds: Sequence[int], progress: Progress | None = None) -> list[Any]:
         """One Trained model per seed; member i equals the model trained alone with that seed."""

@@ -61,12 +61,12 @@ def arrays(n=90, seed=0):
             "who": np.array([f"person {i % 30}" for i in range(n)])}  # fmt: skip
 
 
-def trained(folder, method="spm", **changed):
+def trained(folder, method="spm", *more, **changed):
     """A run folder trained on arrays in a file."""
     file = folder / "faces.npz"
     np.savez(file, **(arrays() | changed))
     done("train", method, "--data", f"npz:{file}", "--column", "image=x", "--column", "label=y", "--id", "name",
-         "--owner", "who", "--out", folder / "run", *FAST)  # fmt: skip
+         "--owner", "who", "--out", folder / "run", *FAST, *more)  # fmt: skip
     return folder / "run"
 
 
@@ -156,6 +156,22 @@ def test_a_method_that_reads_data_finds_them_again(sharded, tmp_path):
     assert told["level"] == "exact"
     receipt = json.loads(done("forget", run, "--owner", "person 3", "--data-at", moved, "--json"))
     assert (receipt["level"], receipt["samples"]) == ("exact", told["samples"])
+
+
+@pytest.mark.parametrize("more", [[], ["--set", "repair_epochs=1"]])
+def test_a_network_that_takes_steps_back_says_empirical_before_and_after(tmp_path, more):
+    run = trained(tmp_path, "amnesiac", *more)
+    before = content(run)
+    told = done("forget", run, "--owner", "person 3", "--dry-run")
+    assert ("network would be changed and then repaired. " if more else "memory, and weights changed. ") in told
+    assert content(run) == before
+    receipts = [json.loads(done("forget", run, "--owner", f"person {i}", *option, "--json"))
+                for i, option in ((3, ["--dry-run"]), (3, []), (4, []))]  # fmt: skip
+    for each in receipts:
+        assert each["level"] == "empirical"
+        who = f"network was fitted on {each['samples']} of {each['samples']} erased samples"
+        assert each["why"].startswith(f"{who}, and was changed after the fact, not fitted again")
+    assert receipts[1]["erasure"] == "L2"
 
 
 def test_plain_networks_need_an_unlearner(tmp_path):

@@ -18,6 +18,8 @@ METHODS = {
     "nearest-mean": {"network": "mlp width=8", "recipe": TINY},
     "logit-mask": {"network": "mlp width=8", "recipe": TINY},
     "sisa": {"network": "mlp width=8", "recipe": TINY, "shards": 3},
+    "amnesiac": {"network": "mlp width=8", "recipe": TINY},
+    "amnesiac, repaired": {"network": "mlp width=8", "recipe": TINY, "half": True, "repair_epochs": 1},
 }
 GONE = ["blob/001", "blob/017", "blob/042"]
 
@@ -37,7 +39,7 @@ def test_a_run_of_each_method(tmp_path, what):
     assert weights_digest(again.model) == weights_digest(model)
     assert torch.equal(again.model(inputs), model(inputs))
     unlearner = Retrain() if name == "network" else None
-    data = DATA if name in ("network", "sisa") else None
+    data = DATA if name in ("network", "sisa") or "repair_epochs" in METHODS[what] else None
     receipt = again.forget(again.request("case", ids=GONE), data=data, unlearner=unlearner)
     assert receipt.samples == 3
     third = Run.open(run.path)
@@ -46,4 +48,5 @@ def test_a_run_of_each_method(tmp_path, what):
     assert set(third.ids) == set(DATA.ids) - set(GONE)
     assert third.exposure == again.exposure
     expected = "exact" if what in ("network", "sisa", "spm, public encoder") else "revoked"
-    assert receipt.level == expected
+    assert receipt.level == ("empirical" if name == "amnesiac" else expected)
+    assert receipt.erasure == ("L1" if what == "logit-mask" else "L2")  # whose rows are labels: nothing to search for

@@ -122,7 +122,8 @@ def _rehearse(run: Path, model: Any, request: Any, way: Way, reads: bool, as_jso
     if not reads:
         _, receipt = in_ram(copy.deepcopy(model), request)
         level, why, exposure = receipt.level, receipt.why, receipt.exposure
-        how = "Rows would be deleted from the memory"
+        changed = receipt.weights_before != receipt.weights_after
+        how = f"Rows would be deleted from the memory{', and weights changed' if changed else ''}"
     elif unlearner is not None:
         level, exposure = unlearner.guarantee, model.exposure.of(request.ids)
         how = why = f"{type(unlearner).__name__} would change the weights"

@@ -45,12 +45,17 @@ SETTINGS = {  # one line per variant whose code differs
             {**MUNKEY, "keys": "pixels", "phases": 2, "value_steps": 3, "values": "shared", "aggregation": "rank"},
         ],
         "sisa": [{**SMALL, "shards": 3, "slices": 2}, {**SMALL, "shards": 2, "aggregate": "vote"}],
+        "amnesiac": [SMALL, {**SMALL, "half": True, "repair_epochs": 1}],
         "nearest-mean": [SMALL],
         "knn": [{**SMALL, "neighbours": 3}],
         "logit-mask": [SMALL],
     },
-    "next-token": {"network": [GPT], "sisa": [{**GPT, "shards": 2, "slices": 2}]},
-    "regression": {"network": [SMALL]},
+    "next-token": {
+        "network": [GPT],
+        "sisa": [{**GPT, "shards": 2, "slices": 2}],
+        "amnesiac": [GPT, {**GPT, "repair_epochs": 1}],
+    },
+    "regression": {"network": [SMALL], "amnesiac": [SMALL]},
 }
 UNLEARNERS = {  # where defaults are too slow, or are not enough
     "finetune": {"epochs": 1},
