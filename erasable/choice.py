@@ -8,7 +8,9 @@
 of audits that found it to leak, the test accuracy that it lost, its seconds. Of the unlearners that need no more data
 than there are, it must leak in at most `LEAKS` of the audits and lose at most `LOST` points; the least leaky is chosen,
 then the one that keeps most, then the fastest. Where none is that good, or nothing was measured, it is training again:
-dear, and exact. What was measured on other data may not hold on yours, so an audit is due in any case.
+dear, and exact. What was measured with tuned settings is no choice, for they were tuned elsewhere; it is named where it
+was good enough, since `erasable tune` may bring it there. What was measured on other data may not hold on yours, so an
+audit is due in any case.
 """
 
 from collections.abc import Iterable
@@ -44,6 +46,7 @@ class Measurement(BaseModel):
     accuracy_lost  on test data, in points, behind models that were trained again
     seconds        of one erasure, where it was measured
     setting        the data and the network, in words
+    tuned          were its settings chosen on a request of the same kind? Else they are those of its file
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -55,6 +58,7 @@ class Measurement(BaseModel):
     seconds: float = Field(ge=0)
     audits: int = Field(default=1, ge=1)
     setting: str = ""
+    tuned: bool = False
 
 
 class Measured(BaseModel):
@@ -95,8 +99,10 @@ def choose(
     kind, table = kind_of(ids, data, task), table or read_measured()
     what = f"for {KINDS[kind]}, with {' and '.join(sorted(have)) or 'no'} data at hand,"
     fits = [name for name in catalog.UNLEARNERS if name not in BASELINES and catalog.UNLEARNERS[name].needs <= have]
-    found = [] if table is None else [each for each in _means(table, kind) if each.unlearner in fits]
-    good = [each for each in found if each.leaks <= LEAKS and each.accuracy_lost <= LOST]
+    found, tuned = ([] if table is None else [each for each in _means(table, kind, tuned) if each.unlearner in fits]
+                    for tuned in (False, True))  # fmt: skip
+    good, could = ([each for each in some if each.leaks <= LEAKS and each.accuracy_lost <= LOST]
+                   for some in (found, tuned))  # fmt: skip
     if good:
         best = min(good, key=_rank)
         told = (f"it is the best of {len(found)} that were measured: it leaked in {100 * best.leaks:.0f} % of "
@@ -110,6 +116,10 @@ def choose(
     else:
         reason = (f"none of {len(found)} measured unlearners leaked in at most {100 * LEAKS:.0f} % of the audits and "
                   f"lost at most {LOST:g} points of test accuracy")  # fmt: skip
+    if could:
+        best = min(could, key=_rank)
+        reason += (f" (tuned, {best.unlearner} leaked in {100 * best.leaks:.0f} % of {best.audits} audits and took "
+                   f"{duration(best.seconds)}: see 'erasable tune')")  # fmt: skip
     if catalog.UNLEARNERS["retrain"].needs <= have:
         return _choice("retrain", f"{what} {reason}: training again, which is exact")
     if found:
@@ -145,11 +155,11 @@ def _rank(each: Measurement) -> tuple[float, float, float]:
     return round(each.leaks, 2), round(each.accuracy_lost, 1), each.seconds
 
 
-def _means(table: Measured, kind: Kind) -> list[Measurement]:
-    """One row per unlearner: where several settings were measured, their mean over audits."""
+def _means(table: Measured, kind: Kind, tuned: bool) -> list[Measurement]:
+    """One row per unlearner: where it was measured in several places, their mean over audits."""
     found = []
     for name in dict.fromkeys(each.unlearner for each in table.rows):
-        rows = [each for each in table.rows if (each.unlearner, each.request) == (name, kind)]
+        rows = [each for each in table.rows if (each.unlearner, each.request, each.tuned) == (name, kind, tuned)]
         if audits := sum(each.audits for each in rows):
             mean = {key: sum(getattr(each, key) * each.audits for each in rows) / audits
                     for key in ("leaks", "accuracy_lost", "seconds")}  # fmt: skip

@@ -233,21 +233,21 @@ def all_of(store: Store, room: str, bench: Bench, ways: dict[str, Any]) -> None:
 
 
 def measured(units: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What `--unlearner auto` chooses by: a row per unlearner, request and setting, as the defaults left it.
+    """What `--unlearner auto` chooses by: a row per unlearner, request and setting, with its defaults and tuned.
 
     Any model that can be told from its oracles counts as leaking, since that it is different can be noticed too.
     """
     told = {"fashion-mnist": "Fashion-MNIST, 2,000 pictures, ConvNet"}
     for key, unit in units.items():
-        setting, kind, *more = key.split("/")
+        setting, kind, stage, *_ = *key.split("/"), ""
         row = unit.get("row")
-        if row is None or more[0] != "defaults" or row["name"] in ROLES:
+        if row is None or stage not in ("defaults", "tuned") or row["name"] in ROLES:
             continue
         kept, outside = row["findings"]["test accuracy"], ("remembered", "stands out")
         found = [each in outside for each in row["statuses"]]
         yield {"unlearner": row["name"], "request": {"random": "samples"}.get(KINDS[kind], KINDS[kind]),
                "leaks": sum(found) / len(found), "accuracy_lost": round(kept["oracles"] - kept["value"], 2),
-               "audits": len(found), "seconds": min(unit["times"]),
+               "audits": len(found), "seconds": min(unit["times"]), "tuned": stage == "tuned",
                "setting": told.get(setting, f"CIFAR-10, {setting}")}  # fmt: skip
 
 

@@ -70,6 +70,15 @@ def test_what_is_not_good_enough_is_not_chosen():
     assert chosen(row("ssd", leaks=0.3), row("scrub", leaks=0.25)).name == "scrub"
 
 
+def test_what_was_good_when_tuned_is_named_and_not_chosen():
+    found = chosen(row("ssd", leaks=0.0, tuned=True), row("scrub", leaks=1.0, tuned=True), row("finetune", leaks=1.0))
+    assert found.name == "retrain"
+    assert "none of 1 measured unlearners" in found.why
+    assert "(tuned, ssd leaked in 0 % of 1 audits and took 1.0 s: see 'erasable tune')" in found.why
+    assert "tuned" not in chosen(row("scrub"), row("ssd", leaks=0.0, tuned=True)).why
+    assert "tuned" not in chosen(row("ssd", leaks=0.9, tuned=True)).why
+
+
 def test_baselines_are_never_chosen_for_what_they_measured():
     found = chosen(row("nothing", leaks=0.0, lost=0.0), row("retrain", leaks=0.0, lost=0.0))
     assert (found.name, "nothing that fits" in found.why) == ("retrain", True)
