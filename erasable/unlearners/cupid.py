@@ -7,12 +7,15 @@
     w <- w + lr * (omega' * c * m + b * (1 - m))
 
 omega' is the batch's mean omega, negative ones counted as none, divided by the mean over all. g_c is worked out once
-per epoch. Forget data alone are read. Made for classes that share a bias; parts of classes are not refused, as it
-cannot see what stays of a class.
+per epoch. `clip` shortens a batch's step, before lr, to that length; None leaves it, as published. Forget data alone
+are read. Made for classes that share a bias; parts of classes are not refused, as it cannot see what stays of a class.
 
 Cost: four passes over the forget data, one with a gradient per sample. Fails when: sharp is not causal, for nothing
 proves that; with a true share of bias-free samples below `causal`, most "causal" ones are biased. Ascent has no control
-over what stays: more than one epoch, or a high learning rate, and it goes first.
+over what stays: more than one epoch, or a high learning rate, and it goes first. The gradient of a certain answer is
+next to nothing, that of a wrong one is not: without `clip` hardly a learning rate lies between no change and ruin.
+`radius` has to be shorter than the way to the next class, or all samples look sharp: on coloured digits with 5
+bias-free ones in 1,000, of 20 such samples 18 were among the sharpest 5 % at 0.005, 13 at 0.05 and 4 at 0.5.
 Reference: Kwon et al. (2026), "Easy to Learn, Yet Hard to Forget: Towards Robust Unlearning Under Bias", AAAI,
 arXiv:2602.21773; shares, epoch, batch and learning rate are theirs. No code was found: `radius` (the usual one of
 sharpness-aware training), the diagonal Fisher for the Hessian, and how omega is normalised are ours. Batch
@@ -47,11 +50,12 @@ class CUPID:
     causal: float = 0.05
     pathway: float = 0.5
     radius: float = 0.05
+    clip: float | None = None
     guarantee: ClassVar[Level] = "empirical"
     needs: ClassVar[Needs] = frozenset({"forget"})
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.lr, self.batch, self.radius) <= 0:
+        if min(self.epochs, self.lr, self.batch, self.radius, 1.0 if self.clip is None else self.clip) <= 0:
             raise SettingsError(f"{self}", expected="positive values", do="correct the settings")
         if not (0 < self.causal <= 1 and 0 <= self.pathway <= 1):
             raise SettingsError(f"causal={self.causal}, pathway={self.pathway}", expected="shares, causal above 0",
@@ -74,6 +78,8 @@ class CUPID:
                 whole = flat(gradient(task.losses(model, batch).mean(), parameters))
                 shared = whole @ direction / (direction @ direction).clamp_min(1e-30) * direction
                 uphill = torch.where(mask, size[at.to(size.device)].mean() * shared, whole - shared)
+                if self.clip is not None:
+                    uphill *= (self.clip / uphill.norm().clamp_min(1e-30)).clamp_max(1.0)
                 with torch.no_grad():
                     for weight, part in zip(parameters, shaped(uphill, parameters), strict=True):
                         weight.add_(part, alpha=self.lr)

@@ -76,6 +76,17 @@ def test_steps_by_hand():
     assert torch.allclose(flat(model.parameters()), flat(twin.parameters()), atol=1e-5)
 
 
+def test_clipping_shortens_a_step_that_is_too_long():
+    def step(**settings):
+        model = CUPID(lr=0.2, batch=1000, **settings)(copy.deepcopy(MODEL), SPLIT, TASK, seed=0)
+        return flat(model.parameters()) - flat(MODEL.parameters())
+
+    free = step()
+    length = float(free.norm()) / 0.2
+    assert torch.allclose(step(clip=2 * length), free)
+    assert torch.allclose(step(clip=length / 4), free / 4, atol=1e-6)
+
+
 def test_sharp_batches_move_causal_weights_further():
     split = Request("r", DATA.ids[:40]).split(DATA)  # of all classes, some of them between two
     settings = CUPID(lr=0.02, batch=2, causal=0.1, pathway=0.5, radius=0.3)
@@ -123,6 +134,14 @@ def test_a_class_is_forgotten():
 
 
 def test_settings_are_checked():
-    for wrong in ({"causal": 0}, {"causal": 1.5}, {"pathway": -0.1}, {"pathway": 2}, {"radius": 0}, {"lr": 0}):
+    for wrong in (
+        {"causal": 0},
+        {"causal": 1.5},
+        {"pathway": -0.1},
+        {"pathway": 2},
+        {"radius": 0},
+        {"lr": 0},
+        {"clip": 0},
+    ):
         with pytest.raises(SettingsError):
             CUPID(**wrong)
