@@ -24,6 +24,7 @@ from audit_panel import parts, requests, row_of, with_public
 from store import Store
 
 from erasable import catalog
+from erasable._plumbing.settings import from_json
 from erasable.audit import Subject, judge
 from erasable.choice import write_measured
 from erasable.dataset import Dataset
@@ -39,7 +40,6 @@ from erasable.report import Row
 from erasable.request import Request
 from erasable.tasks import Classification
 from erasable.train import Recipe
-from erasable.tuned import Tuned
 from erasable.tuning import tune_on
 from erasable.unlearner import forget
 from erasable.unlearners.forsaken import reference_of
@@ -47,6 +47,7 @@ from erasable.unlearners.forsaken import reference_of
 ORACLES, TARGETS = 19, 3
 BUDGET, TUNED_ON, TUNED_ORACLES = 16, 2, 16
 KINDS = {"one class": "class", "random 10 %": "random", "one owner": "owner"}  # as `tune` calls them
+AS = {"one owner": "random 10 %"}  # whose settings are taken
 ROLES: dict[str, Any] = {"nothing": "untouched", "retrain": "retrain"}
 WRAPPERS = {"geometric-disentanglement": "gradient-ascent", "low-influence": "neggrad-plus"}
 RESNET = Recipe(epochs=30, batch=128, lr=0.1, weight_decay=5e-4, optimizer="sgd")
@@ -166,13 +167,14 @@ def built(name: str, bench: Bench, inner: Any, model: Any) -> Any:
 
 
 def settings(ground: Development, bench: Bench, name: str) -> dict[str, Any]:
-    """Settings chosen without the reported samples; the record, or why there is none."""
+    """Settings chosen without the reported samples, all that was tried for them, or why there are none."""
     try:
         found = tune_on(built(name, bench, None, ground.models[0]), ground, budget=BUDGET)
     except (ErasableError, RuntimeError) as reason:
         return {"refused": str(reason).splitlines()[0]}
-    return {"record": found.to_json(), "score": found.chosen.score, "defaults": found.defaults.score,
-            "nothing": found.nothing, "seconds": found.cost.seconds}  # fmt: skip
+    return {"settings": found.settings, "score": found.chosen.score, "defaults": found.defaults.score,
+            "nothing": found.nothing, "seconds": found.cost.seconds, "development": found.development_digest,
+            "trials": [each.model_dump() for each in found.trials]}  # fmt: skip
 
 
 def main() -> None:
@@ -209,14 +211,15 @@ def main() -> None:
                 all_of(store, f"{room}/designed", replace(bench, method=each), {name: None})
         if "tuned" in asked.stages:
             # nobody is public here, for a plain network does not ask, and a class with public samples cannot be erased
-            ground = cache(partial(develop, method, train, test, task, reported=hidden[kind], request=KINDS[kind],
+            ground = cache(partial(develop, method, train, test, task, reported=hidden[kind], request=KINDS[AS.get(kind, kind)],
                                    targets=TUNED_ON, oracles=TUNED_ORACLES))  # fmt: skip
             ways = {}
             for name in (each for each in asked.unlearners if each not in ROLES):
                 inner = WRAPPERS.get(name, name)
-                found = store.run(f"{room}/settings/{inner}", lambda n=inner, g=ground, b=bench: settings(g(), b, n))
-                if "record" in found:
-                    best = Tuned.from_json(found["record"]).unlearner()
+                key = f"{asked.setting}/{AS.get(kind, kind)}/settings/{inner}"
+                found = store.run(key, lambda n=inner, g=ground, b=bench: settings(g(), b, n))
+                if "settings" in found:
+                    best = from_json(catalog.UNLEARNERS[inner], found["settings"], inner)
                     ways[name] = partial(built, name, bench, best) if inner != name else (lambda _, way=best: way)
             all_of(store, f"{room}/tuned", bench, ways)
     store.save()
