@@ -12,6 +12,8 @@ ones stand in for a perfect way ("retrain").
 Variant A of the attack tells the erased class from its nearest neighbour, B from all others; "null" is the gap of each
 oracle to the others, below which nothing can be told. Gaps are means over 10 classes x 3 models.
 
+"A log" is A with log-probabilities in place of probabilities, for which nothing was tuned.
+
 Settings are chosen on 2,000 other training pictures and the other 5,000 test pictures, on which models and oracles of
 their own were trained: no sample is shared. Four classes are forgotten there, each from another model, and each method
 gets the same number of trials (`TRIALS`: its defaults, then Sobol points of `SPACES`), of which the one with the least
@@ -20,7 +22,11 @@ gets the same number of trials (`TRIALS`: its defaults, then Sobol points of `SP
 
 is taken, in points on test pictures, as a mean over the development classes *other than the one that is reported*. So
 every method is tuned for MIA-NN, by the same number. No method may take more than `EPOCHS` passes over the retained
-data, where training again takes 10: with as many, fine-tuning is training again. Batches hold 64 samples for all.
+data, where training again takes 10: with as many, fine-tuning is training again. Batches hold 64 samples for all that
+read retained data. TRW has beta = 10; its temperature, which its paper does not tell, is searched with the rest. In
+"trw-mild" it is 10: on the development data the tilted answers are the farther from the oracles' the sharper the tilt
+(KL 0.13 to 0.53 nats at 10, 1.8 to 5.7 at the default 0.1, 0.11 to 0.51 without a tilt; between oracles 0.10 to 0.57).
+ASSD has nothing to tune and is as published. The attack was given the same pictures for all models of a class.
 
 Asked: for SSD, mean and worst class (Kodge et al. for CIFAR-10 and ResNet-18: retained 85.76 +- 25.76, erased 4.37 +-
 12.79). For TRW, a gap at least 40 % below the best of fine-tuning, random labels, SalUn, SCRUB and boundary (its paper,
@@ -33,7 +39,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from class_bench import NUMBERS, Bench, sides
+from class_bench import Bench, gap, score, sides
 from store import Store
 
 from erasable.errors import ErasableError
@@ -51,6 +57,7 @@ from erasable.unlearners.ssd import SSD
 from erasable.unlearners.trw import TRW
 
 TRIALS, EPOCHS = 8, 3
+ATTACKS = ("A", "B", "A log")
 CLASSES, DEVELOPMENT = range(10), (0, 2, 7, 8)
 RATE: Range = (1e-3, 0.3)
 PLAIN: dict[str, Any] = {"epochs": EPOCHS, "batch": 64}
@@ -66,6 +73,7 @@ STARTS: dict[str, Any] = {
     "l1-sparse": L1Sparse(**PLAIN),
     "trw": TRW(**PLAIN),
     "redistribution": TRW(beta=0.0, **PLAIN),
+    "trw-mild": TRW(temperature=10.0, **PLAIN),
     "ssd": SSD(),
     "lfssd": SSD(importance="outputs"),
     "assd": SSD(alpha=None),
@@ -82,8 +90,9 @@ SPACES: dict[str, dict[str, Range]] = {
     "l1-sparse": {"lr": RATE, "epochs": SHORT, "penalty": (1e-6, 1e-2)},
     "trw": {"lr": RATE, "epochs": SHORT, "weight": (0.1, 10.0), "temperature": (0.1, 30.0)},
     "redistribution": {"lr": RATE, "epochs": SHORT, "weight": (0.1, 10.0)},
-    "ssd": {"alpha": (0.5, 100.0), "strength": (0.03, 10.0)},
-    "lfssd": {"alpha": (0.5, 100.0), "strength": (0.03, 10.0)},
+    "trw-mild": {"lr": RATE, "epochs": SHORT, "weight": (0.1, 10.0)},
+    "ssd": {"alpha": (1.0, 10.0), "strength": (0.03, 2.0)},  # above 10 = all / erased nothing is selected
+    "lfssd": {"alpha": (1.0, 10.0), "strength": (0.03, 2.0)},
 }
 RIVALS = ("finetune", "random-labels", "salun", "scrub", "boundary-shrink", "boundary-expand")
 
@@ -101,18 +110,6 @@ def tried(bench: Bench, target: tuple[int, Any], settings: list[Any]) -> dict[st
         except (ErasableError, RuntimeError):
             found.append(None)
     return {"trials": found}
-
-
-def gap(value: float, oracles: list[float]) -> float:
-    return abs(value - sum(oracles) / len(oracles))
-
-
-def score(model: dict[str, float], oracles: list[dict[str, float]]) -> float:
-    """What is made least of, in points."""
-    by = {name: [each[name] for each in oracles] for name in NUMBERS}
-    mean = {name: sum(each) / len(each) for name, each in by.items()}
-    return ((gap(model["A"], by["A"]) + gap(model["B"], by["B"])) / 2
-            + max(0.0, mean["retained"] - model["retained"]) + max(0.0, model["erased"] - mean["erased"]))  # fmt: skip
 
 
 def chosen(units: dict[str, Any], name: str, reported: int) -> int:
@@ -146,14 +143,15 @@ def models_of(units: dict[str, Any], name: str, erased: int) -> list[dict[str, f
 def row(units: dict[str, Any], name: str) -> dict[str, Any]:
     """Means over classes and models. Deviations are those of ten classes, each the mean of its models."""
     found: dict[str, Any] = {}
-    for variant in ("A", "B"):
+    for variant in ATTACKS:
         each = gaps(units, name, variant).mean(1)
         found |= {f"gap {variant}": round(each.mean(), 2), f"error {variant}": round(each.std(ddof=1) / 10**0.5, 2)}
     for number, worst in (("retained", np.min), ("erased", np.max), ("KL", np.max)):
         each = np.array([[model[number] for model in models_of(units, name, erased)] for erased in CLASSES])
         at = int(np.argmax(each.mean(1) == worst(each.mean(1))))
         found[number] = {"mean": round(each.mean(), 3), "sd": round(each.mean(1).std(ddof=1), 3), "worst class": at,
-                         "worst": round(each.mean(1)[at], 3), "worst model": round(float(worst(each)), 3)}  # fmt: skip
+                         "worst": round(each.mean(1)[at], 3), "worst model": round(float(worst(each)), 3),
+                         "classes": each.mean(1).round(3).tolist()}  # fmt: skip
     if name in STARTS:
         picks = {erased: chosen(units, name, erased) for erased in CLASSES}
         names = SPACES.get(name, {})
@@ -175,7 +173,7 @@ def below(units: dict[str, Any], name: str, variant: str, draws: int = 4_000) ->
     best = int(theirs.mean(1).argmin())
     return {"best rival": RIVALS[best], "below": round(100 * (1 - ours.mean() / theirs.mean(1)[best]), 1),
             "interval": [round(100 * (1 - x), 1) for x in np.quantile(ratios, (0.975, 0.025))],
-            "least possible gap": round(float(gaps(units, "null", variant).mean()), 2)}  # fmt: skip
+            "null": round(float(gaps(units, "null", variant).mean()), 2)}  # fmt: skip
 
 
 def main() -> None:
@@ -210,8 +208,8 @@ def main() -> None:
         return
     units = store.content["units"]
     table = {name: row(units, name) for name in ("null", "retrain", *STARTS)}
-    asked_for = {f"{name} {variant}": below(units, name, variant) for name in ("trw", "redistribution")
-                 for variant in ("A", "B")}  # fmt: skip
+    asked_for = {f"{name} {variant}": below(units, name, variant) for name in ("trw", "trw-mild", "redistribution")
+                 for variant in ATTACKS}  # fmt: skip
     store.save(table=table, below=asked_for)
     for name, each in table.items():
         print(f"{name:16} gap A {each['gap A']:5} +- {each['error A']:4}  B {each['gap B']:5} +- {each['error B']:4}  "
