@@ -30,7 +30,7 @@ from erasable.cli._options import (
 )
 from erasable.cli._threads import choose, repeating
 from erasable.cli._way import NAMES, Way
-from erasable.errors import NotForgettable, PopulationTooSmall, SettingsError, UnknownOwner
+from erasable.errors import NotForgettable, PopulationTooSmall, UnknownOwner
 
 NATIVE = 0.05  # seconds of a deletion from memory
 
@@ -90,7 +90,7 @@ def rehearse(
     from erasable.cli._method import fitting, settings_of
     from erasable.cli._modes import refuse_used
     from erasable.cli._source import source_of
-    from erasable.cli._suites import ORACLES, TOO_FEW
+    from erasable.cli._suites import ORACLES, TOO_FEW, as_rehearsed
     from erasable.cli._trainings import CHUNK
     from erasable.cli.audit import write_report
     from erasable.scenarios import Adaptive, Memorisation, OneOwner
@@ -99,9 +99,7 @@ def rehearse(
     given = settings_of(method, options)
     asked = named("scenarios", scenario)
     chose = Way("", None) if unlearner is None else Way.of(unlearner)
-    tried: Any = suite
-    if suite not in ("quick", "standard"):
-        raise SettingsError(f"--suite {suite}", expected="quick or standard", do="choose one of these")
+    tried = as_rehearsed(suite)
     count = ORACLES[suite] if oracles is None else oracles
     if count < 2:
         raise PopulationTooSmall(f"{count} oracles", expected="at least 2",
