@@ -146,6 +146,7 @@ def verdict_of(
     """What the status of one row means. `test` is the accuracy that was kept; None where that is not the question."""
     outside = sorted((each for each in judged if not each.inside_noise), key=_remembers, reverse=True)
     numbers = "; ".join(evidence_in_words(each) for each in outside[:3])
+    numbers = numbers or "it knows less of test and of retained samples than they do"  # nothing else makes it stand out
     parts = {
         "no trace": f"Erased within what this audit can see: indistinguishable from {oracles} models that never "
                     "saw the samples.",

@@ -22,6 +22,7 @@ TOP = {
     "contracts",
     "controls",
     "demo",
+    "development",
     "exhibits",
     "game",
     "groups",

@@ -57,6 +57,8 @@ def test_verdicts_keep_guarantee_and_audit_apart():
     revoked = verdict_of("remembered", [KNOWS], None, "revoked", 16)
     assert revoked.startswith("Erased from memory, still remembered by the network. Leaks: forget accuracy 100.0 %")
     assert "about once in 17" in verdict_of("stands out", [FAR], None, "exact", 16)
+    worse = verdict_of("stands out", [FINE], None, "empirical", 16)
+    assert worse.endswith("never saw the samples: it knows less of test and of retained samples than they do.")
     assert "once in" not in verdict_of("no trace", [FINE], None, "exact", 16)
     assert "costs accuracy: test accuracy 80.0 % (oracles 95.0 to 97.0 %)" in verdict_of(
         "no trace", [FINE], TEST, "empirical", 16
