@@ -8,16 +8,18 @@ A part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`:
     methods    the catalog's methods and unlearners. The guarantee is not looked up but found out: each is trained on a
                toy, one sample at a time is erased, and the levels of the receipts are listed
     figure     docs/images/posthoc.svg: pareto.py
-    numbers    tables from experiments/results/*.json and benchmarks/results/*.json: tables.py, unlearning.py
+    numbers    tables from experiments/results/*.json and benchmarks/results/*.json: tables.py, unlearning.py,
+               separating.py
 """
 
 import copy
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tables stand beside this file
+import separating
 import tables
 import unlearning
 
@@ -140,11 +142,16 @@ def _level_of_unlearner(name: str) -> str:
 
 # --- files ---------------------------------------------------------------------------------------------------------
 
+
+def _named(writers: Iterable[Callable[[], str]]) -> dict[str, Callable[[], str]]:
+    return {each.__name__.replace("_", "-"): each for each in writers}
+
+
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "README.md": {"methods": methods},
-    "docs/choose.md": {each.__name__.replace("_", "-"): each for each in unlearning.CHOOSE},
-    "docs/results.md": {each.__name__.replace("_", "-"): each for each in (*tables.ALL, *unlearning.RESULTS)},
-}  # fmt: skip
+    "docs/choose.md": _named(unlearning.CHOOSE),
+    "docs/results.md": _named((*tables.ALL, *unlearning.RESULTS, *separating.ALL)),
+}
 
 
 WHOLE: Mapping[str, Callable[[], str]] = {"docs/images/posthoc.svg": unlearning.posthoc_figure}

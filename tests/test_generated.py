@@ -167,6 +167,50 @@ def test_numbers_come_from_the_stored_results(generate, tables, unlearning, tmp_
     assert "| mlp | 2.00 ms | 2.00 ms | 5.50 |" in tables.population()
 
 
+def test_tables_of_separating_tasks_by_hand(generate, tables, tmp_path, monkeypatch):
+    separating = generate.separating
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    known = {"command": "it", "machine": {"processor": "x", "cores": 2, "threads": 1, "torch": "2"}}
+    kept = {"mean": 80.0, "sd": 2.5, "worst": 75.0}
+    both = {"value": 95.0, "oracles": 97.5}
+    cell = {"colour": 70.0, "least": 60.0, "most": 80.0}
+    stored = {
+        "ten_classes": {"table": {"trw": {"gap A": 4.0, "error A": 0.5, "gap B": 6.0, "error B": 1.0, "retained": kept,
+                                          "erased": kept, "time of training again": 0.25}},
+                        "below": {"trw A": {"best rival": "salun", "below": 41.7, "interval": [20.0, 55.0],
+                                            "null": 2.0}}},
+        "coloured_digits": {"table": [{"method": "cupid", "chosen by": ["mean 2"], "retain": 74.5}]},
+        "near_and_far": {"table": [{"question": "class", "name": "ssd", "apart": {"forgotten": 3.0, "KL": 0.5},
+                                    "classes": {"Bag": {"status": ["remembered", "no trace"]}}, "hidden": ["Bag"]}]},
+        "low_influence": {"table": [{"request": "random", "filter": "loss", "inner": "ct", "time ratio": 0.5,
+                                     "test accuracy": 80.0, "all": ["remembered", 60.0]}]},
+        "min_norm_collapse": {"table": {"oracle": cell, "1 %, 5 epochs, min-norm": cell,
+                                        "1 %, 5 epochs, paper": {"min-norm": 49.1, "best other but retraining": 45.9}}},
+        "min_norm_labels": {"table": {"1 %, 2 epochs, min-norm": {"chosen": {"grey": 40.0, "object": 82.0}},
+                                      "1 %, 2 epochs, Pareto": [["min-norm", 82.0, 40.0]]}},
+        "amnesiac": {"table": [{"recipe": "SGD", "request": "one sample", "name": "amnesiac", "erased": 1,
+                                "taken back, %": 4.5, "test accuracy": both, "forget accuracy": both,
+                                "statuses": ["cannot tell"]}]},
+    }  # fmt: skip
+    (tmp_path / "experiments" / "results").mkdir(parents=True)
+    for name, content in stored.items():
+        (tmp_path / "experiments" / "results" / f"{name}.json").write_text(json.dumps(content | known))
+    told = separating.ten_classes()
+    assert "| trw | 4.0 \u00b1 0.5 | 6.0 \u00b1 1.0 | 80.0 \u00b1 2.5 | 75.0 | 80.0 \u00b1 2.5 | 75.0 | 0.25 |" in told
+    assert "| trw A | salun | 42 (20 to 55) | 2.0 |" in told
+    assert "| cupid | mean 2 | - | - | - | - | 74.5 | - | - |" in separating.coloured_digits()
+    assert "| ssd | +3.0 | +0.50 | leaks 1, no trace 1 | Bag |" in separating.near_and_far()
+    assert "| random, loss, ct | 0.50 | 80.0 | leaks; 60 | - | - |" in separating.low_influence()
+    told = separating.collapse()
+    assert "| oracle | 70.0 (60 to 80) |" in told
+    assert "| min-norm | 70.0 (60 to 80) |" in told
+    assert "| the paper: min-norm against the best other | 49.1 against 45.9 |" in told
+    told = separating.labels()
+    assert "| min-norm | 40.0 at 82.0 |" in told
+    assert "1 %, 2 epochs: min-norm 40 at 82." in told
+    assert "| SGD, one sample | amnesiac | 1 | 4 | 95.0 (97.5) | 95.0 (97.5) | cannot tell |" in separating.amnesiac()
+
+
 def test_half_an_experiment_says_what_is_missing(tables, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "ROOT", tmp_path)
     (tmp_path / "experiments" / "results").mkdir(parents=True)
