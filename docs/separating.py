@@ -70,9 +70,8 @@ def near_and_far() -> str:
             found += [f"**{question.capitalize()}**: points, or nats, from the oracles' mean", "",
                       *_head("", *keys, "audit", "mean kept, adjacent lost")]  # fmt: skip
             for row in rows:
-                cells = [
-                    f"{row['apart'][key]:+.2f}" if key.startswith("KL") else f"{row['apart'][key]:+.1f}" for key in keys
-                ]
+                signs = {"forgotten": ".1f", "KL": "+.2f", "KL, erased": "+.2f"}  # the first is a distance
+                cells = [format(row["apart"][key], signs.get(key, "+.1f")) for key in keys]
                 status = counted([each for kind in row["classes"].values() for each in kind["status"]])
                 found.append(f"| {row['name']} | {' | '.join(cells)} | {status} | {', '.join(row['hidden']) or '-'} |")
             found.append("")

@@ -199,7 +199,7 @@ def test_tables_of_separating_tasks_by_hand(generate, tables, tmp_path, monkeypa
     assert "| trw | 4.0 \u00b1 0.5 | 6.0 \u00b1 1.0 | 80.0 \u00b1 2.5 | 75.0 | 80.0 \u00b1 2.5 | 75.0 | 0.25 |" in told
     assert "| trw A | salun | 42 (20 to 55) | 2.0 |" in told
     assert "| cupid | mean 2 | - | - | - | - | 74.5 | - | - |" in separating.coloured_digits()
-    assert "| ssd | +3.0 | +0.50 | leaks 1, no trace 1 | Bag |" in separating.near_and_far()
+    assert "| ssd | 3.0 | +0.50 | leaks 1, no trace 1 | Bag |" in separating.near_and_far()
     assert "| random, loss, ct | 0.50 | 80.0 | leaks; 60 | - | - |" in separating.low_influence()
     told = separating.collapse()
     assert "| oracle | 70.0 (60 to 80) |" in told
