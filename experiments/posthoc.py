@@ -213,8 +213,8 @@ def main() -> None:
         if "tuned" in asked.stages:
             # nobody is public here, for a plain network does not ask, and a class with public samples cannot be erased
             of = KINDS[AS.get(kind, kind)]
-            ground = cache(partial(develop, method, train, test, task, reported=hidden[kind], request=of, targets=TUNED_ON,
-                                   oracles=TUNED_ORACLES))  # fmt: skip
+            ground = cache(partial(develop, method, train, test, task, reported=hidden[kind], request=of,
+                                   targets=TUNED_ON, oracles=TUNED_ORACLES))  # fmt: skip
             ways = {}
             for name in (each for each in asked.unlearners if each not in ROLES):
                 inner = WRAPPERS.get(name, name)
