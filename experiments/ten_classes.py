@@ -16,21 +16,23 @@ oracle to the others, below which nothing can be told. Gaps are means over 10 cl
 
 Settings are chosen on 2,000 other training pictures and the other 5,000 test pictures, on which models and oracles of
 their own were trained: no sample is shared. Four classes are forgotten there, each from another model, and each method
-gets the same number of trials (`TRIALS`: its defaults, then Sobol points of `SPACES`), of which the one with the least
+gets eight trials, its defaults and then Sobol points (class_ways.py), of which the one with the least
 
     score = (gap A + gap B) / 2  +  retained accuracy below the oracles'  +  accuracy on the erased class above theirs
 
 is taken, in points on test pictures, as a mean over the development classes *other than the one that is reported*. So
-every method is tuned for MIA-NN, by the same number. No method may take more than `EPOCHS` passes over the retained
-data, where training again takes 10: with as many, fine-tuning is training again. Batches hold 64 samples for all that
-read retained data. TRW has beta = 10; its temperature, which its paper does not tell, is searched with the rest. In
-"trw-mild" it is 10: on the development data the tilted answers are the farther from the oracles' the sharper the tilt
-(KL 0.13 to 0.53 nats at 10, 1.8 to 5.7 at the default 0.1, 0.11 to 0.51 without a tilt; between oracles 0.10 to 0.57).
-ASSD has nothing to tune and is as published. The attack was given the same pictures for all models of a class.
+every method is tuned for MIA-NN, by the same number. No method may take more than three passes over the retained data,
+where training again takes 10: with as many, fine-tuning is training again. Batches hold 64 samples for all that read
+retained data. TRW has beta = 10; its temperature, which its paper does not tell, is searched with the rest. In
+"trw-mild" it is 10, a hardly noticeable tilt: on the development data the default 0.1, all else equal, ends further
+from the oracles than no tilt does (KL 0.7 to 3.9 nats by class instead of 0.1 to 0.5; between oracles 0.1 to 0.6).
+ASSD has nothing to tune and is as published.
 
 Asked: for SSD, mean and worst class (Kodge et al. for CIFAR-10 and ResNet-18: retained 85.76 +- 25.76, erased 4.37 +-
 12.79). For TRW, a gap at least 40 % below the best of fine-tuning, random labels, SalUn, SCRUB and boundary (its paper,
-on CIFAR-10: 46 %).
+on CIFAR-10: 46 %). It is missed: boundary shrink, which pays with retained accuracy, comes as near, and 40 % less is
+about what oracles differ by. The stage "why" shows what TRW's gap depends on, by a development class: hardly on epochs,
+learning rate and weight, but on the trained model, whose own second thoughts are what it is taught.
 """
 
 import argparse
@@ -40,65 +42,22 @@ from typing import Any
 import numpy as np
 import torch
 from class_bench import Bench, gap, score, sides
+from class_ways import PLAIN, SPACES, STARTS, trials
 from store import Store
 
 from erasable.errors import ErasableError
-from erasable.trials import Range, trials_of
-from erasable.unlearners.boundary_expand import BoundaryExpand
-from erasable.unlearners.boundary_shrink import BoundaryShrink
-from erasable.unlearners.ct import CT
-from erasable.unlearners.finetune import FineTune
-from erasable.unlearners.l1_sparse import L1Sparse
-from erasable.unlearners.nothing import Nothing
-from erasable.unlearners.random_labels import RandomLabels
-from erasable.unlearners.salun import SalUn
-from erasable.unlearners.scrub import SCRUB
-from erasable.unlearners.ssd import SSD
 from erasable.unlearners.trw import TRW
 
-TRIALS, EPOCHS = 8, 3
 ATTACKS = ("A", "B", "A log")
 CLASSES, DEVELOPMENT = range(10), (0, 2, 7, 8)
-RATE: Range = (1e-3, 0.3)
-PLAIN: dict[str, Any] = {"epochs": EPOCHS, "batch": 64}
-STARTS: dict[str, Any] = {
-    "nothing": Nothing(),
-    "ct": CT(**PLAIN),
-    "finetune": FineTune(**PLAIN),
-    "random-labels": RandomLabels(**PLAIN),
-    "salun": SalUn(**PLAIN),
-    "scrub": SCRUB(**PLAIN),
-    "boundary-shrink": BoundaryShrink(),
-    "boundary-expand": BoundaryExpand(),
-    "l1-sparse": L1Sparse(**PLAIN),
-    "trw": TRW(**PLAIN),
-    "redistribution": TRW(beta=0.0, **PLAIN),
-    "trw-mild": TRW(temperature=10.0, **PLAIN),
-    "ssd": SSD(),
-    "lfssd": SSD(importance="outputs"),
-    "assd": SSD(alpha=None),
-}
-SHORT: Range = list(range(1, EPOCHS + 1))
-SPACES: dict[str, dict[str, Range]] = {
-    "ct": {"lr": RATE, "epochs": SHORT},
-    "finetune": {"lr": RATE, "epochs": SHORT},
-    "random-labels": {"lr": RATE, "epochs": SHORT, "mixed": [False, True]},
-    "salun": {"lr": RATE, "epochs": SHORT, "mixed": [False, True], "share": (0.1, 1.0)},
-    "scrub": {"lr": (1e-4, 0.1), "alpha": (1e-4, 1.0), "temperature": (1.0, 8.0)},
-    "boundary-shrink": {"lr": (1e-4, 0.1), "epochs": (2, 20), "reach": (0.02, 0.5)},
-    "boundary-expand": {"lr": (1e-4, 0.1), "epochs": (2, 20)},
-    "l1-sparse": {"lr": RATE, "epochs": SHORT, "penalty": (1e-6, 1e-2)},
-    "trw": {"lr": RATE, "epochs": SHORT, "weight": (0.1, 10.0), "temperature": (0.1, 30.0)},
-    "redistribution": {"lr": RATE, "epochs": SHORT, "weight": (0.1, 10.0)},
-    "trw-mild": {"lr": RATE, "epochs": SHORT, "weight": (0.1, 10.0)},
-    "ssd": {"alpha": (1.0, 10.0), "strength": (0.03, 2.0)},  # above 10 = all / erased nothing is selected
-    "lfssd": {"alpha": (1.0, 10.0), "strength": (0.03, 2.0)},
+WHY: dict[str, Any] = {  # what TRW's gap depends on
+    "redistribution, 3 epochs": TRW(beta=0.0, lr=0.01, **PLAIN),
+    "redistribution, 10 epochs": TRW(beta=0.0, lr=0.01, epochs=10, batch=64),
+    "redistribution, faster": TRW(beta=0.0, lr=0.06, weight=0.3, **PLAIN),
+    "redistribution, a tenth of the weight": TRW(beta=0.0, lr=0.03, weight=0.1, **PLAIN),
+    "trw, as chosen": TRW(lr=0.001037, weight=1.87, temperature=2.198, **PLAIN),
 }
 RIVALS = ("finetune", "random-labels", "salun", "scrub", "boundary-shrink", "boundary-expand")
-
-
-def trials(name: str) -> list[Any]:
-    return trials_of(STARTS[name], TRIALS, space=SPACES[name]) if name in SPACES else [STARTS[name]]
 
 
 def tried(bench: Bench, target: tuple[int, Any], settings: list[Any]) -> dict[str, Any]:
@@ -121,9 +80,13 @@ def chosen(units: dict[str, Any], name: str, reported: int) -> int:
 
 
 def gaps(units: dict[str, Any], name: str, variant: str) -> np.ndarray:
-    """(classes, models) in points; of the oracles, each to the others."""
+    """(classes, models) in points, by an attack or as "score"; of the oracles, each to the others."""
     found = []
     for erased in CLASSES:
+        if variant == "score":
+            oracles = units[f"reported/{erased}/oracles"]["oracles"]
+            found.append([score(each, oracles) for each in models_of(units, name, erased)])
+            continue
         known = units[f"reported/{erased}/oracles"]
         oracles = [each[variant] for each in known["oracles"]]
         if name == "null":
@@ -146,6 +109,7 @@ def row(units: dict[str, Any], name: str) -> dict[str, Any]:
     for variant in ATTACKS:
         each = gaps(units, name, variant).mean(1)
         found |= {f"gap {variant}": round(each.mean(), 2), f"error {variant}": round(each.std(ddof=1) / 10**0.5, 2)}
+    found["score"] = round(gaps(units, name, "score").mean(), 2)
     for number, worst in (("retained", np.min), ("erased", np.max), ("KL", np.max)):
         each = np.array([[model[number] for model in models_of(units, name, erased)] for erased in CLASSES])
         at = int(np.argmax(each.mean(1) == worst(each.mean(1))))
@@ -171,8 +135,8 @@ def below(units: dict[str, Any], name: str, variant: str, draws: int = 4_000) ->
     at = np.random.default_rng(5).integers(0, len(ours), (draws, len(ours)))
     ratios = ours[at].mean(1) / theirs[:, at].mean(2).min(0)
     best = int(theirs.mean(1).argmin())
-    return {"best rival": RIVALS[best], "below": round(100 * (1 - ours.mean() / theirs.mean(1)[best]), 1),
-            "interval": [round(100 * (1 - x), 1) for x in np.quantile(ratios, (0.975, 0.025))],
+    return {"best rival": RIVALS[best], "below": round(100 * float(1 - ours.mean() / theirs.mean(1)[best]), 1),
+            "interval": [round(100 * float(1 - x), 1) for x in np.quantile(ratios, (0.975, 0.025))],
             "null": round(float(gaps(units, "null", variant).mean()), 2)}  # fmt: skip
 
 
@@ -181,7 +145,7 @@ def main() -> None:
     parser.add_argument("--data-dir")
     parser.add_argument("--only", nargs="+", default=list(STARTS))
     parser.add_argument("--classes", nargs="+", type=int, default=list(CLASSES), help="without a table if not all")
-    parser.add_argument("--stages", nargs="+", default=["development", "reported"])
+    parser.add_argument("--stages", nargs="+", default=["development", "why", "reported"])
     asked = parser.parse_args()
     torch.set_num_threads(1)
     store = Store("ten_classes", " ".join(__doc__.split("\n\n")[0].split()),
@@ -195,6 +159,9 @@ def main() -> None:
         for name in asked.only:
             store.run(f"development/{erased}/{name}", lambda c=erased, i=at, n=name:
                       tried(side.bench(c), (i, side.targets[i]), trials(n)))  # fmt: skip
+    if "why" in asked.stages:  # the development class that TRW is worst at, on all development models
+        for name, each in WHY.items():
+            store.run(f"why/{name}", lambda u=each: side.bench(7).after(u, dict(enumerate(side.targets))))
     if "reported" not in asked.stages:
         return
     side = both["reported"]
@@ -209,10 +176,12 @@ def main() -> None:
     units = store.content["units"]
     table = {name: row(units, name) for name in ("null", "retrain", *STARTS)}
     asked_for = {f"{name} {variant}": below(units, name, variant) for name in ("trw", "trw-mild", "redistribution")
-                 for variant in ATTACKS}  # fmt: skip
+                 for variant in (*ATTACKS, "score")}  # fmt: skip
     store.save(table=table, below=asked_for)
     for name, each in table.items():
-        print(f"{name:16} gap A {each['gap A']:5} +- {each['error A']:4}  B {each['gap B']:5} +- {each['error B']:4}  "
+        print(f"{name:16} "
+              + "  ".join(f"gap {at} {each[f'gap {at}']:5} +- {each[f'error {at}']:4}" for at in ATTACKS)
+              + f"  score {each['score']:5}  "
               + "  ".join(f"{number} {each[number]['mean']:6} +- {each[number]['sd']:6} worst {each[number]['worst']:6}"
                           for number in ("retained", "erased", "KL")))  # fmt: skip
     for name, each in asked_for.items():
