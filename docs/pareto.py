@@ -1,7 +1,8 @@
 """The figure of docs/choose.md: every unlearner by what is left, what it cost in accuracy, and how long it took.
 
 A point is the median of the models of one row of experiments/results/posthoc.json, as tuned where it was tuned. Named
-are models that forget by design, controls, and what no other unlearner beats in all three.
+are models that forget by design, controls, and what no other unlearner beats in all three and halves at least what is
+left; where there is room.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 WIDTH, HEIGHT, LEFT, TOP, GAP = 300, 330, 44, 34, 22  # of a panel, in pixels
 LEAST, MOST, LOST = 0.05, 30.0, 12.0  # what the axes show: widths of a band, and points
 TIMES = ((0.5, "fast"), (2.0, "middle"), (math.inf, "slow"))  # seconds
+FAR = 30  # pixels between a point and its name
 CONTROLS = ("nothing", "retrain", "second oracle")
 STYLE = """text{font:11px system-ui,sans-serif;fill:#1b1f24}.t{font-weight:600;font-size:13px}.g{stroke:#d0d7de}
 .m{fill:#57606a}.fast{fill:#0a7f5a}.middle{fill:#b35900}.slow{fill:#8250df}.own{stroke:#1b1f24;stroke-width:1.5}
@@ -94,6 +96,7 @@ def _panel(title: str, found: list[Point]) -> str:
         parts.append(f'<line class="g" x1="0" x2="{WIDTH}" y1="{_y(tick):.1f}" y2="{_y(tick):.1f}"/>'
                      f'<text class="m" x="-6" y="{_y(tick) + 4:.1f}" text-anchor="end">{tick}</text>')  # fmt: skip
     best, taken = front(found), list[tuple[float, float]]()
+    untouched = next((each.beyond for each in found if each.name == "nothing"), MOST)
     for each in sorted(found, key=lambda one: (one.kind == "post-hoc", one.lost)):
         speed = next(name for most, name in TIMES if each.seconds < most)
         own = " own" if each.kind != "post-hoc" else ""
@@ -102,17 +105,19 @@ def _panel(title: str, found: list[Point]) -> str:
         parts.append(
             f'<circle class="{speed}{own}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{escape(told)}</title></circle>'
         )
-        if own or (each.name in best and each.lost < LOST):
+        if own or (each.name in best and each.lost < LOST and each.beyond < untouched / 2):
             parts.append(_label(each.name, x, y, taken))
     return "".join(parts)
 
 
 def _label(name: str, x: float, y: float, taken: list[tuple[float, float]]) -> str:
-    """Beside its point, where no other label is; `taken` are their places."""
+    """Beside its point, where no other label is; `taken` are their places. Nothing where that is too far from it."""
     left = x < WIDTH * 0.6
     at = x + 7 if left else x - 7
     level = y + 4
     while any(abs(level - other) < 12 and abs(at - there) < 120 for there, other in taken):
         level += 12
+    if level > y + 4 + FAR:
+        return ""
     taken.append((at, level))
     return f'<text x="{at:.1f}" y="{level:.1f}" text-anchor="{"start" if left else "end"}">{escape(name)}</text>'
